@@ -1,0 +1,200 @@
+/**
+ * Settings of the api and the worker, read from the environment.
+ *
+ * `loadConfig` is pure: it takes the environment as an argument, reports every problem at once, and never
+ * prints a value (a value may be a secret). Only entry points call it.
+ */
+import path from "node:path";
+import Joi from "joi";
+
+export interface Config {
+  readonly home: string;
+  readonly spoolDir: string;
+  readonly http: { readonly host: string; readonly port: number; readonly publicUrl: string };
+  readonly database: {
+    readonly url: string;
+    readonly poolMin: number;
+    readonly poolMax: number;
+    readonly connectTimeoutMs: number;
+    readonly statementTimeoutMs: number;
+    readonly lockTimeoutMs: number;
+  };
+  readonly redis: { readonly url: string };
+  readonly temporal: {
+    readonly address: string;
+    readonly namespace: string;
+    readonly taskQueue: string;
+    /** Base URL of the Temporal UI for links in start-up output; absent when there is none. */
+    readonly uiUrl?: string;
+  };
+  readonly auth: {
+    /** Absent: the api makes one and keeps it in `home`. */
+    readonly jwtSecret?: string;
+    readonly bcryptCost: number;
+    readonly registration: "open" | "closed";
+  };
+  readonly imports: {
+    readonly uploadMaxBytes: number;
+    readonly entryMaxBytes: number;
+    readonly unpackedMaxBytes: number;
+    readonly maxEntries: number;
+    readonly maxRatio: number;
+    readonly recordMaxBytes: number;
+    readonly batchRows: number;
+    readonly parallelParts: number;
+    readonly heartbeatTimeoutMs: number;
+    readonly reconcileIntervalMs: number;
+    readonly blobKeepDays: number;
+  };
+  readonly log: { readonly level: "error" | "warn" | "info" | "debug"; readonly format: "json" | "pretty" };
+  readonly shutdownGraceMs: number;
+}
+
+/** Thrown by `loadConfig` with one line per problem; names variables, never their values. */
+export class ConfigError extends Error {
+  constructor(readonly problems: readonly string[]) {
+    super(`The configuration has ${problems.length} problem(s):\n${problems.map((p) => `  - ${p}`).join("\n")}`);
+    this.name = "ConfigError";
+  }
+}
+
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+
+const whole = (min: number, max: number) => Joi.number().integer().min(min).max(max);
+
+const schema = Joi.object({
+  PLAYLOG_HOME: Joi.string().default(".playlog"),
+  HOST: Joi.string().hostname().default("127.0.0.1"),
+  PORT: Joi.number().port().default(3000),
+  PUBLIC_URL: Joi.string().uri({ scheme: ["http", "https"] }),
+  DATABASE_URL: Joi.string()
+    .uri({ scheme: ["postgres", "postgresql"] })
+    .required(),
+  DB_POOL_MIN: whole(0, 100).default(0),
+  DB_POOL_MAX: whole(1, 200).default(10),
+  DB_CONNECT_TIMEOUT_MS: whole(100, 60_000).default(1500),
+  DB_STATEMENT_TIMEOUT_MS: whole(100, 600_000).default(3000),
+  DB_LOCK_TIMEOUT_MS: whole(100, 600_000).default(2000),
+  REDIS_URL: Joi.string()
+    .uri({ scheme: ["redis", "rediss"] })
+    .required(),
+  TEMPORAL_ADDRESS: Joi.string()
+    .pattern(/^[^\s/:]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$/, "host:port")
+    .required(),
+  TEMPORAL_NAMESPACE: Joi.string().default("default"),
+  TEMPORAL_TASK_QUEUE: Joi.string().max(200).default("playlog-imports"),
+  TEMPORAL_UI_URL: Joi.string().uri({ scheme: ["http", "https"] }),
+  JWT_SECRET: Joi.string().min(32),
+  BCRYPT_COST: whole(4, 15).default(10),
+  REGISTRATION: Joi.string().valid("open", "closed").default("open"),
+  UPLOAD_MAX_BYTES: whole(1, 64 * GIB).default(4 * GIB),
+  ARCHIVE_ENTRY_MAX_BYTES: whole(1, 64 * GIB).default(4 * GIB),
+  ARCHIVE_UNPACKED_MAX_BYTES: whole(1, 256 * GIB).default(16 * GIB),
+  ARCHIVE_MAX_ENTRIES: whole(1, 1_000_000).default(5000),
+  ARCHIVE_MAX_RATIO: whole(1, 100_000).default(200),
+  RECORD_MAX_BYTES: whole(256, 16 * MIB).default(64 * 1024),
+  IMPORT_BATCH_ROWS: whole(1, 100_000).default(10_000),
+  IMPORT_PARALLEL_PARTS: whole(1, 16).default(2),
+  IMPORT_HEARTBEAT_TIMEOUT_MS: whole(1000, 600_000).default(30_000),
+  RECONCILE_INTERVAL_MS: whole(100, 3_600_000).default(15_000),
+  UPLOAD_KEEP_DAYS: whole(0, 3650).default(7),
+  LOG_LEVEL: Joi.string().valid("error", "warn", "info", "debug").default("info"),
+  LOG_FORMAT: Joi.string().valid("json", "pretty").default("json"),
+  SHUTDOWN_GRACE_MS: whole(0, 600_000).default(20_000),
+});
+
+/** Names of all settings, for `.env.example` and its test. */
+export const settingNames: readonly string[] = Object.keys(schema.describe().keys as object);
+
+/**
+ * Turns environment variables into settings with defaults. Empty strings count as absent.
+ * Throws `ConfigError` naming every bad variable at once.
+ */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const given = Object.fromEntries(
+    settingNames.map((name) => [name, env[name]]).filter(([, value]) => value !== undefined && value !== ""),
+  );
+  const { value, error } = schema.validate(given, { abortEarly: false, errors: { wrap: { label: false } } });
+  const problems = (error?.details ?? []).map((detail) => describe(detail));
+  if (problems.length > 0) throw new ConfigError(problems);
+
+  const env_ = value as Record<string, string> & Record<string, number>;
+  const num = (name: string): number => env_[name] as number;
+  const home = path.resolve(env_["PLAYLOG_HOME"] as string);
+  return {
+    home,
+    spoolDir: path.join(home, "spool"),
+    http: {
+      host: env_["HOST"] as string,
+      port: num("PORT"),
+      publicUrl: (env_["PUBLIC_URL"] ?? `http://localhost:${num("PORT")}`).replace(/\/+$/, ""),
+    },
+    database: {
+      url: env_["DATABASE_URL"] as string,
+      poolMin: num("DB_POOL_MIN"),
+      poolMax: num("DB_POOL_MAX"),
+      connectTimeoutMs: num("DB_CONNECT_TIMEOUT_MS"),
+      statementTimeoutMs: num("DB_STATEMENT_TIMEOUT_MS"),
+      lockTimeoutMs: num("DB_LOCK_TIMEOUT_MS"),
+    },
+    redis: { url: env_["REDIS_URL"] as string },
+    temporal: {
+      address: env_["TEMPORAL_ADDRESS"] as string,
+      namespace: env_["TEMPORAL_NAMESPACE"] as string,
+      taskQueue: env_["TEMPORAL_TASK_QUEUE"] as string,
+      ...(env_["TEMPORAL_UI_URL"] ? { uiUrl: env_["TEMPORAL_UI_URL"].replace(/\/+$/, "") } : {}),
+    },
+    auth: {
+      ...(env_["JWT_SECRET"] ? { jwtSecret: env_["JWT_SECRET"] } : {}),
+      bcryptCost: num("BCRYPT_COST"),
+      registration: env_["REGISTRATION"] as "open" | "closed",
+    },
+    imports: {
+      uploadMaxBytes: num("UPLOAD_MAX_BYTES"),
+      entryMaxBytes: num("ARCHIVE_ENTRY_MAX_BYTES"),
+      unpackedMaxBytes: num("ARCHIVE_UNPACKED_MAX_BYTES"),
+      maxEntries: num("ARCHIVE_MAX_ENTRIES"),
+      maxRatio: num("ARCHIVE_MAX_RATIO"),
+      recordMaxBytes: num("RECORD_MAX_BYTES"),
+      batchRows: num("IMPORT_BATCH_ROWS"),
+      parallelParts: num("IMPORT_PARALLEL_PARTS"),
+      heartbeatTimeoutMs: num("IMPORT_HEARTBEAT_TIMEOUT_MS"),
+      reconcileIntervalMs: num("RECONCILE_INTERVAL_MS"),
+      blobKeepDays: num("UPLOAD_KEEP_DAYS"),
+    },
+    log: {
+      level: env_["LOG_LEVEL"] as Config["log"]["level"],
+      format: env_["LOG_FORMAT"] as Config["log"]["format"],
+    },
+    shutdownGraceMs: num("SHUTDOWN_GRACE_MS"),
+  };
+}
+
+/** Joi's own sentences quote the offending value; this keeps the rule and drops the value. */
+function describe(detail: Joi.ValidationErrorItem): string {
+  const name = String(detail.path[0] ?? "settings");
+  switch (detail.type) {
+    case "any.required":
+      return `${name} is required`;
+    case "any.only":
+      return `${name} must be one of ${(detail.context?.["valids"] as string[]).join(", ")}`;
+    case "number.base":
+    case "number.integer":
+      return `${name} must be a whole number`;
+    case "number.min":
+    case "string.min":
+      return `${name} must be at least ${detail.context?.["limit"]}${detail.type === "string.min" ? " characters" : ""}`;
+    case "number.max":
+    case "string.max":
+      return `${name} must be at most ${detail.context?.["limit"]}${detail.type === "string.max" ? " characters" : ""}`;
+    case "number.port":
+      return `${name} must be a port from 0 to 65535`;
+    case "string.uriCustomScheme":
+      return `${name} must be a URL that starts with ${String(detail.context?.["scheme"]).split("|").join(": or ")}:`;
+    case "string.pattern.name":
+      return `${name} must have the form ${detail.context?.["name"]}`;
+    default:
+      return `${name} is not valid (${detail.type})`;
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * The port behind which durable work runs: Temporal today, anything that passes test/services/import/queueContract.ts
+ * tomorrow. Only ids travel through it. Progress, counts and rows are in Postgres, never here.
+ */
+
+/** A piece of durable work, named by the row that describes it. Enqueuing the same job twice is one job. */
+export interface QueuedImport {
+  readonly kind: "import";
+  readonly importId: string;
+  readonly attempt: number;
+  /** Opaque; for fair dispatch and for finding a user's work. */
+  readonly userId: string;
+  /** Provider the client named, or null while content is still to tell. */
+  readonly provider: string | null;
+  readonly jobKind: "file" | "sync";
+}
+
+export type EnqueueOutcome = "started" | "exists";
+
+/**
+ * Coarse state of the work behind a job, for reconciling and for diagnosis.
+ * `missing`: the queue does not know it. `terminated`: somebody stopped it from outside, its clean-up did not run.
+ */
+export type QueueState = "missing" | "open" | "completed" | "failed" | "cancelled" | "terminated" | "timed_out";
+
+/** Which run of a job is meant. */
+export interface JobRef {
+  readonly importId: string;
+  readonly attempt: number;
+}
+
+export interface QueueHealth {
+  readonly ok: boolean;
+  readonly latencyMs: number | null;
+  readonly detail: string | null;
+}
+
+/**
+ * Every method answers within about 2 s or throws `QueueUnavailableError` (outcome unknown: reconcile later)
+ * or `QueueRejectedError` (the queue understood and refused).
+ */
+export interface ImportQueue {
+  /** Idempotent by job and attempt. */
+  enqueue(job: QueuedImport): Promise<EnqueueOutcome>;
+  /** Asks; the work notices at its next batch border. `missing` when there is nothing to cancel. */
+  requestCancel(ref: JobRef): Promise<"requested" | "missing">;
+  inspect(ref: JobRef): Promise<QueueState>;
+  health(): Promise<QueueHealth>;
+  close(): Promise<void>;
+}
+
+export class QueueUnavailableError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "QueueUnavailableError";
+  }
+}
+
+export class QueueRejectedError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "QueueRejectedError";
+  }
+}
