@@ -1,0 +1,114 @@
+/** Shapes that pass between the reader, the formats and the writer of an import. */
+import type { RejectReason, SkipReason } from "./verdicts.js";
+
+/** Families of sources, as stored in listening_history.source and part of every source key. */
+export const PLAY_SOURCES = [
+  "manual",
+  "spotify-extended",
+  "spotify-account",
+  "spotify-live",
+  "apple-export",
+  "apple-daily",
+  "apple-live",
+  "youtube-json",
+  "youtube-html",
+  "listenbrainz",
+  "lastfm",
+  "lastfm-minute",
+  "maloja",
+  "koito",
+  "playlog",
+] as const;
+export type PlaySource = (typeof PLAY_SOURCES)[number];
+
+export type TimePrecision = "second" | "minute" | "day" | "inferred";
+
+/** A strong id of a track; a known one decides identity before any text does. */
+export interface ExternalId {
+  readonly provider: "spotify" | "apple" | "youtube" | "musicbrainz" | "isrc";
+  readonly id: string;
+}
+
+/** One play as its source describes it, before it has a place in the catalogue. Times are Unix milliseconds, UTC. */
+export interface Play {
+  readonly source: PlaySource;
+  /** 16 bytes, see services/history/sourceKey.ts. */
+  readonly sourceKey: Buffer;
+  /** Start of the play. */
+  readonly playedAt: number;
+  readonly endedAt: number | null;
+  readonly startEarliest: number;
+  readonly startLatest: number;
+  readonly precision: TimePrecision;
+  readonly msPlayed: number | null;
+  readonly durationMs: number | null;
+  /** By services/history/listenRule.ts. */
+  readonly counted: boolean;
+  readonly title: string;
+  readonly artist: string;
+  readonly album: string | null;
+  readonly trackId: ExternalId | null;
+  /** Stored as jsonb: only keys the source knows; no IP, user agent or account name. */
+  readonly context: Readonly<Record<string, string | number | boolean>> | null;
+}
+
+/** What becomes of one record. Exactly one verdict for each record read. */
+export type Verdict =
+  | { readonly verdict: "play"; readonly play: Play }
+  | { readonly verdict: "skipped"; readonly reason: SkipReason; readonly message?: string }
+  | { readonly verdict: "rejected"; readonly reason: RejectReason; readonly message: string };
+
+/** One record out of a file: its 0-based index in the part, and its value or why it has none. */
+export type RawRecord =
+  | { readonly position: number; readonly value: unknown }
+  | {
+      readonly position: number;
+      readonly value?: never;
+      readonly reason: RejectReason;
+      readonly message: string;
+      /** Raw text, cut at 1 KB; null when it is not text. */
+      readonly excerpt: string | null;
+    };
+
+/** A run of consecutive records. `bytesRead` counts unpacked bytes of the part up to the end of this run. */
+export interface RecordChunk {
+  readonly records: readonly RawRecord[];
+  readonly bytesRead: number;
+}
+
+/** What a format may know about the file it judges. */
+export interface PartContext {
+  /** Path inside the archive, or the name of a loose upload. */
+  readonly name: string;
+  readonly includeIncognito: boolean;
+  /** Unix milliseconds; fixed when the job was created, so that every attempt judges alike. */
+  readonly now: number;
+}
+
+/** The first records of a file, for recognising its format by content. */
+export interface FormatSample {
+  readonly name: string;
+  /** The first element of a top-level JSON array, when the file is one. */
+  readonly firstRecord: unknown;
+}
+
+/**
+ * One format. Adding a format = one file beside spotifyExtended.ts that exports one of these, and a line in
+ * formats/index.ts. Must be pure: same record and context, same verdict.
+ */
+export interface ImportFormat {
+  readonly name: string;
+  readonly source: PlaySource;
+  /** How the file is cut into records. */
+  readonly container: "json-array";
+  recognises(sample: FormatSample): boolean;
+  judge(record: unknown, context: PartContext): Verdict;
+  /** The record as text for the ledger, without personal fields, at most 1 KB. */
+  excerpt(record: unknown): string;
+}
+
+/**
+ * Version of all parsers together, stored on the job. Raise it when any verdict or key could differ:
+ * a job is never continued by another version than the one that began it.
+ */
+export const PARSER_VERSION = 1;
