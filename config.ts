@@ -53,7 +53,9 @@ export interface Config {
 /** Thrown by `loadConfig` with one line per problem; names variables, never their values. */
 export class ConfigError extends Error {
   constructor(readonly problems: readonly string[]) {
-    super(`The configuration has ${problems.length} problem(s):\n${problems.map((p) => `  - ${p}`).join("\n")}`);
+    super(
+      `The configuration has ${problems.length} problem(s):\n${problems.map((p) => `  - ${p}`).join("\n")}`,
+    );
     this.name = "ConfigError";
   }
 }
@@ -119,36 +121,41 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   const problems = (error?.details ?? []).map((detail) => describe(detail));
   if (problems.length > 0) throw new ConfigError(problems);
 
-  const env_ = value as Record<string, string> & Record<string, number>;
-  const num = (name: string): number => env_[name] as number;
-  const home = path.resolve(env_["PLAYLOG_HOME"] as string);
+  const settings = value as Record<string, string | number | undefined>;
+  const num = (name: string): number => Number(settings[name]);
+  const text = (name: string): string => String(settings[name]);
+  const url = (name: string): string | undefined =>
+    settings[name] === undefined ? undefined : text(name).replace(/\/+$/, "");
+  const jwtSecret = settings["JWT_SECRET"] === undefined ? {} : { jwtSecret: text("JWT_SECRET") };
+  const uiUrl = url("TEMPORAL_UI_URL");
+  const home = path.resolve(text("PLAYLOG_HOME"));
   return {
     home,
     spoolDir: path.join(home, "spool"),
     http: {
-      host: env_["HOST"] as string,
+      host: text("HOST"),
       port: num("PORT"),
-      publicUrl: (env_["PUBLIC_URL"] ?? `http://localhost:${num("PORT")}`).replace(/\/+$/, ""),
+      publicUrl: url("PUBLIC_URL") ?? `http://localhost:${num("PORT")}`,
     },
     database: {
-      url: env_["DATABASE_URL"] as string,
+      url: text("DATABASE_URL"),
       poolMin: num("DB_POOL_MIN"),
       poolMax: num("DB_POOL_MAX"),
       connectTimeoutMs: num("DB_CONNECT_TIMEOUT_MS"),
       statementTimeoutMs: num("DB_STATEMENT_TIMEOUT_MS"),
       lockTimeoutMs: num("DB_LOCK_TIMEOUT_MS"),
     },
-    redis: { url: env_["REDIS_URL"] as string },
+    redis: { url: text("REDIS_URL") },
     temporal: {
-      address: env_["TEMPORAL_ADDRESS"] as string,
-      namespace: env_["TEMPORAL_NAMESPACE"] as string,
-      taskQueue: env_["TEMPORAL_TASK_QUEUE"] as string,
-      ...(env_["TEMPORAL_UI_URL"] ? { uiUrl: env_["TEMPORAL_UI_URL"].replace(/\/+$/, "") } : {}),
+      address: text("TEMPORAL_ADDRESS"),
+      namespace: text("TEMPORAL_NAMESPACE"),
+      taskQueue: text("TEMPORAL_TASK_QUEUE"),
+      ...(uiUrl === undefined ? {} : { uiUrl }),
     },
     auth: {
-      ...(env_["JWT_SECRET"] ? { jwtSecret: env_["JWT_SECRET"] } : {}),
+      ...jwtSecret,
       bcryptCost: num("BCRYPT_COST"),
-      registration: env_["REGISTRATION"] as "open" | "closed",
+      registration: text("REGISTRATION") as "open" | "closed",
     },
     imports: {
       uploadMaxBytes: num("UPLOAD_MAX_BYTES"),
@@ -164,8 +171,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       blobKeepDays: num("UPLOAD_KEEP_DAYS"),
     },
     log: {
-      level: env_["LOG_LEVEL"] as Config["log"]["level"],
-      format: env_["LOG_FORMAT"] as Config["log"]["format"],
+      level: text("LOG_LEVEL") as Config["log"]["level"],
+      format: text("LOG_FORMAT") as Config["log"]["format"],
     },
     shutdownGraceMs: num("SHUTDOWN_GRACE_MS"),
   };

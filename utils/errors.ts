@@ -86,7 +86,10 @@ export class ConflictError extends AppError {
 /** 413: the body is larger than the limit for this address. */
 export class PayloadTooLargeError extends AppError {
   readonly status = 413;
-  constructor(readonly limitBytes: number, what = "body") {
+  constructor(
+    readonly limitBytes: number,
+    what = "body",
+  ) {
     super("too_large", `The ${what} is larger than ${limitBytes} bytes`);
   }
 }

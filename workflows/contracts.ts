@@ -8,7 +8,8 @@
 export const WORKFLOW_TYPES = { importHistory: "importHistory" } as const;
 
 /** `attempt` 1 is the first run of a job; each retry by the user is the next. */
-export const importWorkflowId = (importId: string, attempt: number): string => `import-${importId}-${attempt}`;
+export const importWorkflowId = (importId: string, attempt: number): string =>
+  `import-${importId}-${attempt}`;
 
 export interface ImportHistoryInput {
   readonly importId: string;

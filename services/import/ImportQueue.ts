@@ -21,7 +21,8 @@ export type EnqueueOutcome = "started" | "exists";
  * Coarse state of the work behind a job, for reconciling and for diagnosis.
  * `missing`: the queue does not know it. `terminated`: somebody stopped it from outside, its clean-up did not run.
  */
-export type QueueState = "missing" | "open" | "completed" | "failed" | "cancelled" | "terminated" | "timed_out";
+export type QueueState =
+  "missing" | "open" | "completed" | "failed" | "cancelled" | "terminated" | "timed_out";
 
 /** Which run of a job is meant. */
 export interface JobRef {

@@ -79,7 +79,9 @@ export class ImportError extends Error {
   }
 }
 
-const names = <T extends Record<string, { number: number }>>(table: T): ReadonlyMap<number, keyof T & string> =>
+const names = <T extends Record<string, { number: number }>>(
+  table: T,
+): ReadonlyMap<number, keyof T & string> =>
   new Map(Object.entries(table).map(([name, { number }]) => [number, name]));
 
 export const duplicateReasonByNumber = names(DUPLICATE_REASONS);

@@ -26,7 +26,10 @@ export interface BlobStore {
    * their count is checked against the file. Leaves nothing behind when it fails or `signal` aborts.
    * Throws `PayloadTooLargeError` past `maxBytes`, `UnavailableError("storage_full")` when space runs out.
    */
-  put(source: Readable, options: { readonly maxBytes: number; readonly signal?: AbortSignal }): Promise<StoredBlob>;
+  put(
+    source: Readable,
+    options: { readonly maxBytes: number; readonly signal?: AbortSignal },
+  ): Promise<StoredBlob>;
   /** Throws `ImportError("storage_lost")` when there is no such blob. */
   open(key: string): Promise<BlobReader>;
   /** Deleting what is not there is no error. */
