@@ -1,5 +1,5 @@
 /**
- * What the api, the worker and the workflows agree on: task queue, workflow ids, inputs, search attributes.
+ * What the api, the worker and the workflows agree on: workflow types and ids, inputs, results, search attributes.
  * The only workflow file that other folders import. No imports of its own, so any process can load it.
  * Payloads carry ids and counts only: a history outlives an erased account.
  */
@@ -11,15 +11,82 @@ export const WORKFLOW_TYPES = { importHistory: "importHistory" } as const;
 export const importWorkflowId = (importId: string, attempt: number): string =>
   `import-${importId}-${attempt}`;
 
-export interface ImportHistoryInput {
+/** One run of one job, as every activity of it is addressed. */
+export interface ImportRun {
   readonly importId: string;
   readonly attempt: number;
+}
+
+export interface ImportHistoryInput extends ImportRun {
   /** How many parts may be imported at the same time. */
   readonly parallelParts: number;
   /** A worker that has been silent for longer is taken for dead and its activity started elsewhere. */
   readonly heartbeatTimeoutMs: number;
+  /** False when the server refused the start for want of the search attributes: then none may be written. */
+  readonly searchAttributes: boolean;
   /** Set by continue-as-new only. */
-  readonly resume?: { readonly nextPart: number; readonly parts: readonly number[] | number };
+  readonly resume?: ImportResume;
+}
+
+/** Where the next run of a long import goes on. Scalars only: a payload must not grow with the archive. */
+export interface ImportResume {
+  /** Every part up to this number is settled. */
+  readonly afterPart: number;
+  readonly progress: ImportProgress;
+}
+
+export interface ImportProgress {
+  readonly partsTotal: number;
+  readonly partsDone: number;
+  readonly rowsRead: number;
+  readonly rowsInserted: number;
+}
+
+export interface PartRef extends ImportRun {
+  readonly partNo: number;
+}
+
+/** A page of part numbers, ascending, that are not settled yet; more may follow after the last when it is full. */
+export interface OpenPartsInput extends ImportRun {
+  readonly afterPart: number;
+  readonly limit: number;
+}
+
+export interface PreparedImport {
+  readonly partsTotal: number;
+  readonly partsOpen: number;
+}
+
+/** `stopped`: the job was asked to stop; what was committed stays. */
+export interface PartResult {
+  readonly status: "done" | "skipped" | "failed" | "stopped";
+  readonly read: number;
+  readonly inserted: number;
+}
+
+export interface FailPartInput extends PartRef {
+  readonly code: string;
+  readonly message: string;
+}
+
+export type ImportOutcome =
+  | { readonly outcome: "completed" }
+  | { readonly outcome: "cancelled" }
+  | { readonly outcome: "failed"; readonly code: string; readonly message: string };
+
+export type FinishInput = ImportRun & ImportOutcome;
+
+export interface FinishedImport {
+  readonly status: string;
+}
+
+/** Query `state`, for people who debug a run; the api never asks it. */
+export const STATE_QUERY = "state";
+
+export interface ImportState extends ImportProgress {
+  readonly phase: ImportPhase;
+  readonly afterPart: number;
+  readonly inFlight: readonly number[];
 }
 
 /** Search attributes the worker registers at start-up; all keywords, none personal (the user id is opaque). */
@@ -33,13 +100,15 @@ export const SEARCH_ATTRIBUTES = {
 export type ImportPhase = "queued" | "detecting" | "importing" | "finishing" | "done";
 
 /**
- * `type` of the failures that Temporal must not retry: running again cannot help. The name is also the
- * error code the job shows, except where a table in activities/failures.ts says otherwise.
+ * `type` of the failures that Temporal must not retry: running again cannot help. Each is also the error code
+ * the job shows, except `job_closed`: that run has nothing to do any more.
  */
 export const NON_RETRYABLE_FAILURES = [
   "not_a_zip",
   "unsafe_archive",
   "archive_limit",
+  "entry_corrupt",
+  "entry_unsupported",
   "encrypted",
   "unrecognised_format",
   "no_known_files",
@@ -47,5 +116,8 @@ export const NON_RETRYABLE_FAILURES = [
   "storage_lost",
   "owner_gone",
   "parser_changed",
+  "ledger_mismatch",
   "job_closed",
 ] as const;
+
+export type NonRetryableFailure = (typeof NON_RETRYABLE_FAILURES)[number];

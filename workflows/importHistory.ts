@@ -1,0 +1,199 @@
+/**
+ * Imports one upload: prepare, then its parts in a bounded window, then finish. Everything of substance is in
+ * Postgres; this code owns the order, the patience and the cancelling.
+ */
+import { defineSearchAttributeKey, SearchAttributeType } from "@temporalio/common";
+import {
+  ApplicationFailure,
+  CancellationScope,
+  continueAsNew,
+  defineQuery,
+  isCancellation,
+  log,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from "@temporalio/workflow";
+import type { ImportActivities } from "../activities/import.js";
+import { SEARCH_ATTRIBUTES, STATE_QUERY } from "./contracts.js";
+import type {
+  FinishedImport,
+  ImportHistoryInput,
+  ImportOutcome,
+  ImportPhase,
+  ImportProgress,
+  ImportState,
+  PartResult,
+} from "./contracts.js";
+import { failureOf, isClosed, isFinalForJob } from "./failures.js";
+
+const stateQuery = defineQuery<ImportState>(STATE_QUERY);
+const phaseKey = defineSearchAttributeKey(SEARCH_ATTRIBUTES.phase, SearchAttributeType.KEYWORD);
+
+/** How many part numbers one look at the table fetches; keeps every payload small, however many files there are. */
+const PAGE = 500;
+
+export async function importHistory(input: ImportHistoryInput): Promise<FinishedImport> {
+  const { importId, attempt } = input;
+  const run = { importId, attempt };
+  const acts = activitiesFor(input.heartbeatTimeoutMs);
+
+  let phase: ImportPhase = "queued";
+  let progress: ImportProgress = input.resume?.progress ?? {
+    partsTotal: 0,
+    partsDone: 0,
+    rowsRead: 0,
+    rowsInserted: 0,
+  };
+  let afterPart = input.resume?.afterPart ?? -1;
+  const inFlight = new Map<number, Promise<void>>();
+
+  setHandler(stateQuery, () => ({ ...progress, phase, afterPart, inFlight: [...inFlight.keys()] }), {
+    description: "Phase, counts and the parts being imported at this moment",
+  });
+  const show = (): void => setCurrentDetails(describe(phase, progress, [...inFlight.keys()]));
+  const enter = (next: ImportPhase): void => {
+    phase = next;
+    if (input.searchAttributes) upsertSearchAttributes([{ key: phaseKey, value: next }]);
+    show();
+  };
+
+  /** Returns the outcome, or null when the history has grown long and the rest belongs to a new run. */
+  const importParts = async (): Promise<ImportOutcome | null> => {
+    const scope = new CancellationScope();
+    const window = { stopped: false, full: false, failure: undefined as unknown };
+    const settle = (result: PartResult): void => {
+      if (result.status === "stopped") window.stopped = true;
+      else {
+        progress = {
+          ...progress,
+          partsDone: progress.partsDone + 1,
+          rowsRead: progress.rowsRead + result.read,
+          rowsInserted: progress.rowsInserted + result.inserted,
+        };
+      }
+    };
+    const start = (partNo: number): void => {
+      const part = { ...run, partNo };
+      const summary = { summary: `part ${partNo + 1} of ${progress.partsTotal}` };
+      const work = acts.importPart
+        .executeWithOptions({ ...acts.partOptions, ...summary }, [part])
+        .catch(async (err: unknown) => {
+          if (isCancellation(err) || isFinalForJob(err)) throw err;
+          // Patience with this one file is used up; the others are none the worse for it.
+          log.warn("a part has failed for good", { partNo });
+          return acts.failPart({ ...part, ...failureOf(err) });
+        })
+        .then(settle, (err: unknown) => {
+          window.failure ??= err;
+          scope.cancel();
+        })
+        .finally(() => {
+          inFlight.delete(partNo);
+          show();
+        });
+      inFlight.set(partNo, work);
+      show();
+    };
+    const goOn = (): boolean => !window.stopped && !window.full && window.failure === undefined;
+
+    try {
+      await scope.run(async () => {
+        let more = true;
+        while (more && goOn()) {
+          const page = await acts.openParts({ ...run, afterPart, limit: PAGE });
+          more = page.length === PAGE;
+          for (const partNo of page) {
+            while (inFlight.size >= input.parallelParts && goOn()) await Promise.race(inFlight.values());
+            window.full ||= workflowInfo().continueAsNewSuggested;
+            if (!goOn()) return;
+            start(partNo);
+            afterPart = partNo;
+          }
+        }
+      });
+    } catch (err) {
+      window.failure ??= err;
+    }
+    // Activities belong to this run: none may be left behind, whatever comes next.
+    await CancellationScope.nonCancellable(() => Promise.all(inFlight.values()));
+    if (window.failure !== undefined) throw window.failure as Error;
+    if (window.stopped) return { outcome: "cancelled" };
+    return window.full ? null : { outcome: "completed" };
+  };
+
+  let outcome: ImportOutcome | null;
+  let failure: unknown;
+  try {
+    if (input.resume === undefined) {
+      enter("detecting");
+      const prepared = await acts.prepare(run);
+      progress = {
+        ...progress,
+        partsTotal: prepared.partsTotal,
+        partsDone: prepared.partsTotal - prepared.partsOpen,
+      };
+      enter("importing");
+    } else {
+      phase = "importing";
+      show();
+    }
+    outcome = await importParts();
+  } catch (err) {
+    // Closed from elsewhere (cancelled while queued, or a newer attempt): the row says all there is to say.
+    if (isClosed(err)) return { status: "closed" };
+    failure = err;
+    outcome = isCancellation(err) ? { outcome: "cancelled" } : { outcome: "failed", ...failureOf(err) };
+  }
+  if (outcome === null) {
+    // Outside any try: it works by throwing.
+    return continueAsNew<typeof importHistory>({ ...input, resume: { afterPart, progress } });
+  }
+
+  const ending = outcome;
+  const finished = await CancellationScope.nonCancellable(async () => {
+    enter("finishing");
+    const result = await acts.finish({ ...run, ...ending });
+    enter("done");
+    return result;
+  });
+  if (failure !== undefined && isCancellation(failure)) throw failure as Error;
+  if (ending.outcome === "failed") throw ApplicationFailure.nonRetryable(ending.message, ending.code);
+  return finished;
+}
+
+/** Never an execution timeout anywhere: it would end the workflow without its clean-up. */
+function activitiesFor(heartbeatTimeoutMs: number) {
+  const partOptions = {
+    startToCloseTimeout: "60 minutes",
+    heartbeatTimeout: heartbeatTimeoutMs,
+    scheduleToCloseTimeout: "24 hours",
+    retry: { initialInterval: "2 seconds", backoffCoefficient: 2, maximumInterval: "5 minutes" },
+  } as const;
+  const { importPart } = proxyActivities<Pick<ImportActivities, "importPart">>(partOptions);
+  const { prepare } = proxyActivities<Pick<ImportActivities, "prepare">>({
+    startToCloseTimeout: "15 minutes",
+    heartbeatTimeout: heartbeatTimeoutMs,
+    scheduleToCloseTimeout: "6 hours",
+    retry: { initialInterval: "2 seconds", backoffCoefficient: 2, maximumInterval: "2 minutes" },
+  });
+  const quick = proxyActivities<Pick<ImportActivities, "openParts" | "failPart" | "finish">>({
+    startToCloseTimeout: "60 seconds",
+    scheduleToCloseTimeout: "24 hours",
+    retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "1 minute" },
+  });
+  return { prepare, importPart, partOptions, ...quick };
+}
+
+/** What the Temporal UI shows of a running import. Numbers only: file names can be personal. */
+function describe(phase: ImportPhase, progress: ImportProgress, inFlight: readonly number[]): string {
+  return [
+    `**${phase}**`,
+    "",
+    "| parts done | parts | rows read | rows inserted | now at part |",
+    "| ---: | ---: | ---: | ---: | --- |",
+    `| ${progress.partsDone} | ${progress.partsTotal} | ${progress.rowsRead} | ${progress.rowsInserted} | ${inFlight.map((n) => n + 1).join(", ") || "–"} |`,
+  ].join("\n");
+}

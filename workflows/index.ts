@@ -1,0 +1,2 @@
+/** The workflows of the bundle; each export is a workflow type. */
+export { importHistory } from "./importHistory.js";
