@@ -75,6 +75,14 @@ export class MethodNotAllowedError extends AppError {
   }
 }
 
+/** 408: the client took too long to send its body. */
+export class RequestTimeoutError extends AppError {
+  readonly status = 408;
+  constructor(message = "The body did not arrive in time") {
+    super("request_timeout", message);
+  }
+}
+
 /** 409: taken, or in a state that does not allow this. */
 export class ConflictError extends AppError {
   readonly status = 409;

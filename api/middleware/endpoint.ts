@@ -1,0 +1,158 @@
+/**
+ * One declaration per endpoint: it validates, types the handler's input, registers the route and becomes the
+ * OpenAPI document. `mount` does things in this order: caller, path, own middleware, query, body, handler.
+ */
+import type { RouterMiddleware } from "@koa/router";
+import Joi from "joi";
+import { NotFoundError } from "../../utils/errors.js";
+import type { AppContext, AppMiddleware, AppRouter, AppState, Caller } from "../types.js";
+import { jsonBody, refuseBody } from "./body.js";
+import { validate } from "./validation.js";
+
+export type Method = "get" | "post" | "put" | "patch" | "delete";
+export type Access = "user" | "none";
+
+/** One answer of an endpoint. Problem answers are added by the document itself. */
+export interface ResponseDoc {
+  readonly description: string;
+  /** Absent: no body. */
+  readonly schema?: Joi.Schema;
+  readonly contentType?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A body the handler reads from `ctx.req` itself; `contentTypes` maps each type to its JSON Schema in the document. */
+export interface StreamBody {
+  readonly stream: true;
+  readonly contentTypes: Readonly<Record<string, object>>;
+}
+
+/** For `body` of a declaration: nothing parses it, nothing is buffered, any content type gets through. */
+export const streamBody = (contentTypes: Readonly<Record<string, object>>): StreamBody => ({
+  stream: true,
+  contentTypes,
+});
+
+export interface EndpointOptions<P, Q, B, A extends Access> {
+  readonly method: Method;
+  /** Whole path with `:name` parameters, e.g. `/api/v1/users/:id`. */
+  readonly path: string;
+  /** Unique camelCase name, for generated clients. */
+  readonly operationId: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly tags: readonly string[];
+  /** `user`: a valid access token is needed, and `caller` is set. */
+  readonly auth: A;
+  /** A value that does not fit is 404, without a query. */
+  readonly params?: Joi.ObjectSchema<P>;
+  /** Without it, any query parameter is refused. */
+  readonly query?: Joi.ObjectSchema<Q>;
+  readonly body?: Joi.ObjectSchema<B> | StreamBody;
+  /** Limit of a JSON body; 256 KiB by default. */
+  readonly bodyMaxBytes?: number;
+  readonly responses: Readonly<Record<number, ResponseDoc>>;
+  /** Statuses of errors beyond those every endpoint of its kind can answer, each with the reason. */
+  readonly errors?: Readonly<Record<number, string>>;
+}
+
+export interface Endpoint<
+  P = unknown,
+  Q = unknown,
+  B = unknown,
+  A extends Access = Access,
+> extends EndpointOptions<P, Q, B, A> {
+  readonly kind: "endpoint";
+}
+
+/** What a handler gets: facts, already checked. */
+export interface Input<P, Q, B, A extends Access> {
+  readonly params: P;
+  readonly query: Q;
+  readonly body: B;
+  readonly caller: A extends "user" ? Caller : undefined;
+}
+
+export type Handler<P, Q, B, A extends Access> = (
+  ctx: AppContext,
+  input: Input<P, Q, B, A>,
+) => Promise<void> | void;
+
+export type NoInput = Readonly<Record<string, never>>;
+
+export function endpoint<P = NoInput, Q = NoInput, B = undefined, A extends Access = Access>(
+  options: EndpointOptions<P, Q, B, A>,
+): Endpoint<P, Q, B, A> {
+  return { kind: "endpoint", ...options };
+}
+
+const isEndpoint = (value: unknown): value is Endpoint =>
+  typeof value === "object" && value !== null && "kind" in value && value.kind === "endpoint";
+
+/** The declarations among the exports of a resource's `schema.ts`. */
+export const endpointsOf = (exports: Readonly<Record<string, unknown>>): readonly Endpoint[] =>
+  Object.values(exports).filter(isEndpoint);
+
+const noQuery = Joi.object({});
+
+const mounted = new WeakMap<AppRouter, Endpoint[]>();
+
+/** What `mount` has put on this router. */
+export const mountedOn = (router: AppRouter): readonly Endpoint[] => mounted.get(router) ?? [];
+
+const isStream = (body: object): body is StreamBody => "stream" in body;
+
+const readNothing = () => Promise.resolve(undefined);
+
+/** The body as validated; undefined for endpoints without one, and for those that stream it themselves. */
+function bodyReader<P, Q, B, A extends Access>({ method, body, bodyMaxBytes }: EndpointOptions<P, Q, B, A>) {
+  if (body === undefined) return method === "get" ? readNothing : refuseBody;
+  if (isStream(body)) return readNothing;
+  const read = jsonBody(bodyMaxBytes);
+  return async (ctx: AppContext): Promise<B> => validate(body, await read(ctx), "request body");
+}
+
+/**
+ * Registers `declaration` on `router`. The last argument handles the request; middleware before it (a limiter,
+ * say) runs once the caller is known and before anything of the body is read.
+ */
+export function mount<P, Q, B, A extends Access>(
+  router: AppRouter,
+  declaration: Endpoint<P, Q, B, A>,
+  ...rest: readonly [...AppMiddleware[], Handler<P, Q, B, A>]
+): void {
+  // The tuple type says that the last element, and only it, is the handler; at() and slice() lose that.
+  const handler = rest.at(-1) as Handler<P, Q, B, A>;
+  const middleware = rest.slice(0, -1) as AppMiddleware[];
+  const { method, path, auth, params, query = noQuery } = declaration;
+  const readBody = bodyReader(declaration);
+
+  const enter: RouterMiddleware<AppState, object> = async (ctx, next) => {
+    ctx.state.route = path;
+    if (auth === "user") {
+      ctx.state.caller = await ctx.state.authenticate();
+      ctx.set("Cache-Control", "no-store");
+    }
+    ctx.state.params = params === undefined ? {} : checkPath(params, ctx.params);
+    await next();
+  };
+  const run: AppMiddleware = async (ctx) => {
+    const input = {
+      params: ctx.state.params,
+      query: validate(query, ctx.query, "query string"),
+      body: await readBody(ctx),
+      caller: ctx.state.caller,
+    };
+    // Each part was made from the schema whose type parameter it has here; `caller` is set exactly for "user".
+    await handler(ctx, input as Input<P, Q, B, A>);
+  };
+  router[method](path, enter, ...middleware, run);
+  mounted.set(router, [...mountedOn(router), declaration as unknown as Endpoint]);
+}
+
+/** A path that cannot name anything is an address that does not exist. */
+function checkPath<P>(schema: Joi.ObjectSchema<P>, values: unknown): P {
+  const { value, error } = schema.validate(values, { convert: false });
+  if (error !== undefined) throw new NotFoundError();
+  return value;
+}

@@ -1,0 +1,39 @@
+/** What requests carry and what the api is built from. */
+import type Router from "@koa/router";
+import type Koa from "koa";
+import type { Config } from "../config.js";
+import type { Database } from "../db/knex.js";
+import type { Logger } from "../utils/logger.js";
+
+export type UserRole = "user" | "editor" | "admin";
+
+/** Who sent the request, once the access token and its session are checked. */
+export interface Caller {
+  readonly userId: string;
+  readonly role: UserRole;
+  readonly sessionId: string;
+}
+
+export interface AppState {
+  requestId: string;
+  log: Logger;
+  /** Set by api/middleware/auth.ts; `mount` calls it for endpoints that need a user. */
+  authenticate: () => Promise<Caller>;
+  /** Template of the matched route (`/api/v1/users/:id`), for logs and metrics; absent when none matched. */
+  route?: string;
+  /** Path parameters as validated; handlers get them typed from `mount`. */
+  params?: unknown;
+  /** Set while and after an endpoint that needs a user runs. */
+  caller?: Caller;
+}
+
+export type AppContext = Koa.ParameterizedContext<AppState, object>;
+export type AppRouter = Router<AppState, object>;
+export type AppMiddleware = (ctx: AppContext, next: Koa.Next) => Promise<void>;
+
+/** Everything `buildApp` needs. Made by api/server.ts and by test/support/app.ts; `buildApp` opens nothing itself. */
+export interface AppDeps {
+  readonly config: Config;
+  readonly database: Database;
+  readonly log: Logger;
+}
