@@ -2,10 +2,10 @@
  * One declaration per endpoint: it validates, types the handler's input, registers the route and becomes the
  * OpenAPI document. `mount` does things in this order: caller, path, own middleware, query, body, handler.
  */
-import type { RouterMiddleware } from "@koa/router";
 import Joi from "joi";
+import type { Next } from "koa";
 import { NotFoundError } from "../../utils/errors.js";
-import type { AppContext, AppMiddleware, AppRouter, AppState, Caller } from "../types.js";
+import type { AppContext, AppMiddleware, AppRouter, Caller } from "../types.js";
 import { jsonBody, refuseBody } from "./body.js";
 import { validate } from "./validation.js";
 
@@ -127,7 +127,7 @@ export function mount<P, Q, B, A extends Access>(
   const { method, path, auth, params, query = noQuery } = declaration;
   const readBody = bodyReader(declaration);
 
-  const enter: RouterMiddleware<AppState, object> = async (ctx, next) => {
+  const enter = async (ctx: AppContext & { readonly params: unknown }, next: Next): Promise<void> => {
     ctx.state.route = path;
     if (auth === "user") {
       ctx.state.caller = await ctx.state.authenticate();
