@@ -53,6 +53,7 @@ export async function up(knex: Knex): Promise<void> {
       constraint tracks_duration_positive check (duration_ms > 0)
     );
     create index tracks_loose_key on tracks (loose_key);
+    create index tracks_by_title on tracks (title_key);
     comment on table tracks is 'Shared catalogue. A track is its artist and normalised title; the album is an attribute of the play.';
     comment on column tracks.album_key is 'empty, except for the reserved artist [unknown], whose tracks are told apart by album too';
     comment on column tracks.loose_key is 'coarser key of artist and title, for finding re-sightings and merge proposals; never identity';
