@@ -1,0 +1,224 @@
+/**
+ * Pages of a listening history, read as finished JSON text: one statement a page, whatever the filters.
+ *
+ * Each statement walks an index in the order of the page and stops after it. Two things keep the planner on
+ * that way, also when it plans once for all values: names are looked up row by row (as joins, a large assumed
+ * limit turns them into hash joins over the whole catalogue), and a filter by track name reads one bounded
+ * run of plays for each track of that name.
+ */
+import { createHash } from "node:crypto";
+import type pg from "pg";
+
+export interface ListenFilters {
+  readonly userId: string;
+  /** `from <= playedAt < until` */
+  readonly from?: Date;
+  readonly until?: Date;
+  readonly artistId?: number;
+  readonly trackId?: number;
+  readonly albumId?: number;
+  /** Normalised names, see services/catalog/keys.ts. */
+  readonly artistKey?: string;
+  readonly titleKey?: string;
+  /** Families; a play of any of them fits. */
+  readonly sources?: readonly string[];
+  readonly importId?: string;
+  readonly counted?: boolean;
+  /** Also plays that are another sighting of one that is in the list. */
+  readonly includeDuplicates: boolean;
+}
+
+/** Sort key of a play. `playedAt` is ISO 8601 in UTC with microseconds, as the database keeps it. */
+export interface ListenPosition {
+  readonly playedAt: string;
+  readonly id: number;
+}
+
+export interface ListenPageRequest {
+  readonly filters: ListenFilters;
+  readonly order: "desc" | "asc";
+  readonly limit: number;
+  /** Where the page before this one ended, or how many plays to pass over; the start when neither is given. */
+  readonly after?: ListenPosition;
+  readonly offset?: number;
+  /** For readers other than the owner: leaves out which import a play came from, and its context. */
+  readonly hidePrivate: boolean;
+}
+
+export interface ListenPage {
+  /** The plays as JSON objects, joined by commas. */
+  readonly items: string;
+  /** Position of the last play on this page; null when no play follows. */
+  readonly next: ListenPosition | null;
+}
+
+export interface Statement {
+  readonly text: string;
+  readonly values: readonly unknown[];
+  /** Present for the shapes worth keeping planned on a connection. */
+  readonly name?: string;
+}
+
+/** Filters beyond the user: with more, a statement is planned anew each time, so shapes cannot pile up in the server. */
+const PREPARED_CONDITIONS = 2;
+
+const instantText = (column: string, fraction: "MS" | "US"): string =>
+  `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.${fraction}"Z"')`;
+
+/** A play as JSON text, from a row `h` of listening_history. */
+const listenJson = (hidePrivate: boolean): string => `(
+  select row_to_json(l)::text from (select
+    h.id,
+    ${instantText("h.played_at", "MS")} as "playedAt",
+    h.ms_played as "msPlayed",
+    h.precision,
+    h.source,
+    h.counted,
+    h.duplicate_of as "duplicateOf",
+    ${hidePrivate ? "null" : "h.import_job_id"} as "importId",
+    (select row_to_json(t) from (
+      select id, title, duration_ms as "durationMs" from tracks where id = h.track_id) t) as track,
+    (select row_to_json(a) from (select id, name from artists where id = h.artist_id) a) as artist,
+    (select row_to_json(b) from (select id, title from albums where id = h.album_id) b) as album,
+    ${hidePrivate ? "null" : "h.context"} as context,
+    ${instantText("h.created_at", "MS")} as "createdAt",
+    ${instantText("h.updated_at", "MS")} as "updatedAt"
+  ) l)`;
+
+/** Collects values and hands out their placeholders. */
+class Values {
+  readonly list: unknown[] = [];
+  add(value: unknown): string {
+    return `$${this.list.push(value)}`;
+  }
+}
+
+interface Selection {
+  /** Conditions on `h`. */
+  readonly conditions: readonly string[];
+  /** Selects the ids of the tracks that the filter by name means; null without such a filter. */
+  readonly tracks: string | null;
+}
+
+function select(filters: ListenFilters, values: Values): Selection {
+  const conditions = [`h.user_id = ${values.add(filters.userId)}`];
+  const where = (value: unknown, condition: (placeholder: string) => string): void => {
+    if (value !== undefined) conditions.push(condition(values.add(value)));
+  };
+  if (!filters.includeDuplicates) conditions.push("h.duplicate_of is null");
+  where(filters.from, (at) => `h.played_at >= ${at}::timestamptz`);
+  where(filters.until, (at) => `h.played_at < ${at}::timestamptz`);
+  where(filters.artistId, (id) => `h.artist_id = ${id}::bigint`);
+  where(filters.trackId, (id) => `h.track_id = ${id}::bigint`);
+  where(filters.albumId, (id) => `h.album_id = ${id}::bigint`);
+  where(filters.artistKey, (key) => `h.artist_id = (select id from artists where name_key = ${key})`);
+  where(filters.sources, (families) => `h.source = any (${families}::text[]::play_source[])`);
+  where(filters.importId, (id) => `h.import_job_id = ${id}::uuid`);
+  where(filters.counted, (flag) => `h.counted = ${flag}::boolean`);
+  const tracks =
+    filters.titleKey === undefined
+      ? null
+      : `select id from tracks where title_key = ${values.add(filters.titleKey)}`;
+  return { conditions, tracks };
+}
+
+/** The statement behind `listenPage`; exported so that a test can look at its plan. */
+export function listenPageStatement(request: ListenPageRequest): Statement {
+  const values = new Values();
+  const { conditions: filters, tracks } = select(request.filters, values);
+  const conditions = [...filters];
+  const forwards = request.order === "asc";
+  if (request.after !== undefined) {
+    const at = `${values.add(request.after.playedAt)}::timestamptz`;
+    const id = `${values.add(request.after.id)}::bigint`;
+    conditions.push(`(h.played_at, h.id) ${forwards ? ">" : "<"} (${at}, ${id})`);
+  }
+  const order = forwards ? "h.played_at, h.id" : "h.played_at desc, h.id desc";
+  const limit = `${values.add(request.limit)}::integer`;
+  const offset = request.offset === undefined ? "0" : `${values.add(request.offset)}::integer`;
+  const run = (more: string): string => `
+    select h.* from listening_history h
+    where ${[...conditions, more].filter(Boolean).join(" and ")}
+    order by ${order}`;
+  const page =
+    tracks === null
+      ? `${run("")} offset ${offset} limit ${limit} + 1`
+      : `select h.* from (${tracks}) named
+         cross join lateral (${run("h.track_id = named.id")} limit ${offset} + ${limit} + 1) h
+         order by ${order} offset ${offset} limit ${limit} + 1`;
+  const text = `
+    select
+      coalesce(string_agg(p.item, ',' order by p.n) filter (where p.n <= ${limit}), '') as items,
+      count(*)::integer as found,
+      max(${instantText("p.played_at", "US")}) filter (where p.n = ${limit}) as last_played_at,
+      max(p.id) filter (where p.n = ${limit}) as last_id
+    from (
+      select row_number() over (order by ${order}) as n, h.id, h.played_at,
+        ${listenJson(request.hidePrivate)} as item
+      from (${page}) h
+    ) p`;
+  const filterCount = filters.length - 2 + (tracks === null ? 0 : 1);
+  return { text, values: values.list, ...(filterCount <= PREPARED_CONDITIONS ? { name: nameOf(text) } : {}) };
+}
+
+/** PostgreSQL takes one text for one name. */
+const nameOf = (text: string): string =>
+  `listens-${createHash("sha256").update(text).digest("hex").slice(0, 16)}`;
+
+interface PageRow {
+  readonly items: string;
+  readonly found: number;
+  readonly last_played_at: string | null;
+  readonly last_id: number | null;
+}
+
+export async function listenPage(pool: pg.Pool, request: ListenPageRequest): Promise<ListenPage> {
+  const row = await one<PageRow>(pool, listenPageStatement(request));
+  const more = row.found > request.limit && row.last_played_at !== null && row.last_id !== null;
+  return {
+    items: row.items,
+    next: more ? { playedAt: row.last_played_at, id: row.last_id } : null,
+  };
+}
+
+/** How many plays fit, exactly. Reads them all: tens of milliseconds for a million. */
+export async function listenTotal(pool: pg.Pool, filters: ListenFilters): Promise<number> {
+  const values = new Values();
+  const { conditions, tracks } = select(filters, values);
+  const where = [...conditions, ...(tracks === null ? [] : [`h.track_id in (${tracks})`])].join(" and ");
+  const row = await one<{ total: number }>(pool, {
+    text: `select count(*) as total from listening_history h where ${where}`,
+    values: values.list,
+  });
+  return row.total;
+}
+
+/** One play as JSON text; null when there is none that `readerId` may see. */
+export async function listenById(pool: pg.Pool, id: number, readerId: string): Promise<string | null> {
+  const { rows } = await pool.query<{ item: string }>({
+    name: "listen-by-id",
+    text: `
+      select case when h.user_id = $2 then ${listenJson(false)} else ${listenJson(true)} end as item
+      from listening_history h join users u on u.id = h.user_id
+      where h.id = $1 and (h.user_id = $2 or (u.history_visibility = 'public' and u.disabled_at is null))`,
+    values: [id, readerId],
+  });
+  return rows[0]?.item ?? null;
+}
+
+/** Whether anybody who is signed in may read this user's history. */
+export async function isHistoryPublic(pool: pg.Pool, userId: string): Promise<boolean> {
+  const { rows } = await pool.query({
+    name: "history-is-public",
+    text: "select from users where id = $1 and history_visibility = 'public' and disabled_at is null",
+    values: [userId],
+  });
+  return rows.length > 0;
+}
+
+async function one<Row extends pg.QueryResultRow>(pool: pg.Pool, statement: Statement): Promise<Row> {
+  const { rows } = await pool.query<Row>({ ...statement, values: [...statement.values] });
+  const [row] = rows;
+  if (row === undefined) throw new Error("An aggregate over any rows gives one row");
+  return row;
+}
