@@ -3,8 +3,8 @@
  *
  * Each statement walks an index in the order of the page and stops after it. Two things keep the planner on
  * that way, also when it plans once for all values: names are looked up row by row (as joins, a large assumed
- * limit turns them into hash joins over the whole catalogue), and a filter by track name reads one bounded
- * run of plays for each track of that name.
+ * limit turns them into hash joins over the whole catalogue), and a filter by track name or album reads one
+ * bounded run of plays for each track that can fit.
  */
 import { createHash } from "node:crypto";
 import type pg from "pg";
@@ -59,7 +59,12 @@ export interface Statement {
   readonly name?: string;
 }
 
-/** Filters beyond the user: with more, a statement is planned anew each time, so shapes cannot pile up in the server. */
+/**
+ * What makes a statement worth keeping planned on a connection. Others are planned each time (about 1 ms), so
+ * that shapes cannot pile up in the server. The limit stands in the text: as a parameter it is taken for a tenth
+ * of the history, and the plan for all values is never chosen.
+ */
+const PREPARED_LIMIT = 100;
 const PREPARED_CONDITIONS = 2;
 
 const instantText = (column: string, fraction: "MS" | "US"): string =>
@@ -96,7 +101,7 @@ class Values {
 interface Selection {
   /** Conditions on `h`. */
   readonly conditions: readonly string[];
-  /** Selects the ids of the tracks that the filter by name means; null without such a filter. */
+  /** Selects the ids of the only tracks that can fit; null when no filter says so. */
   readonly tracks: string | null;
 }
 
@@ -112,14 +117,21 @@ function select(filters: ListenFilters, values: Values): Selection {
   where(filters.trackId, (id) => `h.track_id = ${id}::bigint`);
   where(filters.albumId, (id) => `h.album_id = ${id}::bigint`);
   where(filters.artistKey, (key) => `h.artist_id = (select id from artists where name_key = ${key})`);
-  where(filters.sources, (families) => `h.source = any (${families}::text[]::play_source[])`);
+  where(filters.sources, (families) => `h.source = any (${families}::play_source[])`);
   where(filters.importId, (id) => `h.import_job_id = ${id}::uuid`);
   where(filters.counted, (flag) => `h.counted = ${flag}::boolean`);
-  const tracks =
-    filters.titleKey === undefined
+  return { conditions, tracks: candidateTracks(filters, values) };
+}
+
+/** Every play on an album has its pair in album_tracks, whoever wrote it. */
+function candidateTracks({ titleKey, albumId }: ListenFilters, values: Values): string | null {
+  const onAlbum =
+    albumId === undefined
       ? null
-      : `select id from tracks where title_key = ${values.add(filters.titleKey)}`;
-  return { conditions, tracks };
+      : `select track_id as id from album_tracks where album_id = ${values.add(albumId)}::bigint`;
+  if (titleKey === undefined) return onAlbum;
+  const named = `select id from tracks where title_key = ${values.add(titleKey)}`;
+  return onAlbum === null ? named : `${named} and id in (${onAlbum})`;
 }
 
 /** The statement behind `listenPage`; exported so that a test can look at its plan. */
@@ -134,18 +146,18 @@ export function listenPageStatement(request: ListenPageRequest): Statement {
     conditions.push(`(h.played_at, h.id) ${forwards ? ">" : "<"} (${at}, ${id})`);
   }
   const order = forwards ? "h.played_at, h.id" : "h.played_at desc, h.id desc";
-  const limit = `${values.add(request.limit)}::integer`;
-  const offset = request.offset === undefined ? "0" : `${values.add(request.offset)}::integer`;
+  const limit = wholeNumber(request.limit);
+  const offset = wholeNumber(request.offset ?? 0);
   const run = (more: string): string => `
     select h.* from listening_history h
     where ${[...conditions, more].filter(Boolean).join(" and ")}
     order by ${order}`;
   const page =
     tracks === null
-      ? `${run("")} offset ${offset} limit ${limit} + 1`
+      ? `${run("")} offset ${offset} limit ${limit + 1}`
       : `select h.* from (${tracks}) named
-         cross join lateral (${run("h.track_id = named.id")} limit ${offset} + ${limit} + 1) h
-         order by ${order} offset ${offset} limit ${limit} + 1`;
+         cross join lateral (${run("h.track_id = named.id")} limit ${offset + limit + 1}) h
+         order by ${order} offset ${offset} limit ${limit + 1}`;
   const text = `
     select
       coalesce(string_agg(p.item, ',' order by p.n) filter (where p.n <= ${limit}), '') as items,
@@ -157,8 +169,15 @@ export function listenPageStatement(request: ListenPageRequest): Statement {
         ${listenJson(request.hidePrivate)} as item
       from (${page}) h
     ) p`;
-  const filterCount = filters.length - 2 + (tracks === null ? 0 : 1);
-  return { text, values: values.list, ...(filterCount <= PREPARED_CONDITIONS ? { name: nameOf(text) } : {}) };
+  const filtersUsed = Object.values(request.filters).filter((value) => value !== undefined).length - 2;
+  const hot = limit === PREPARED_LIMIT && offset === 0 && filtersUsed <= PREPARED_CONDITIONS;
+  return { text, values: values.list, ...(hot ? { name: nameOf(text) } : {}) };
+}
+
+/** For what becomes part of a statement's text. */
+function wholeNumber(value: number): number {
+  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError("Expected a whole number");
+  return value;
 }
 
 /** PostgreSQL takes one text for one name. */
