@@ -7,6 +7,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { readRecord } from "./home.mjs";
+import { endProcess } from "./system.mjs";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
 const READY_TIMEOUT_MS = 290_000; // a first run fetches 50 MB
@@ -34,6 +36,8 @@ export interface StackOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Told in one line what is being fetched, or which server ended and came back. */
   readonly note: (text: string) => void;
+  /** Gives the start up and ends what was started so far. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Stack extends StackAddresses {
@@ -95,7 +99,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   };
 
   try {
-    const addresses = await firstAnswer(keeper, options.note);
+    const addresses = await firstAnswer(keeper, options);
     // From here on the keeper alone keeps nobody waiting; its channel still ends it with this process.
     keeper.unref();
     keeper.channel?.unref();
@@ -108,8 +112,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       embedded,
       keeperPid: keeper.pid ?? 0,
       keeperDied: new Promise((resolve) => {
-        void ended.then(() => {
-          if (!stopAsked) resolve();
+        void ended.then(async () => {
+          if (stopAsked) return;
+          // Where the kernel does not end the servers together with their keeper, this does.
+          const left = (await readRecord(folder))?.servers ?? [];
+          await Promise.all(left.map((server) => endProcess(server, STOP_TIMEOUT_MS / 2)));
+          resolve();
         });
       }),
       stop,
@@ -131,7 +139,10 @@ function forkKeeper(settings: object): ChildProcess {
   });
 }
 
-function firstAnswer(keeper: ChildProcess, note: (text: string) => void): Promise<Partial<StackAddresses>> {
+function firstAnswer(
+  keeper: ChildProcess,
+  { note, signal }: Pick<StackOptions, "note" | "signal">,
+): Promise<Partial<StackAddresses>> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
       () => reject(new Error(`the servers were not ready after ${READY_TIMEOUT_MS / 1000} s`)),
@@ -141,6 +152,7 @@ function firstAnswer(keeper: ChildProcess, note: (text: string) => void): Promis
       clearTimeout(timer);
       act();
     };
+    signal?.addEventListener("abort", () => settle(() => reject(new Error("the start was called off"))));
     keeper.once("error", (error) => settle(() => reject(error)));
     keeper.once("exit", (code, signal) =>
       settle(() => reject(new Error(`the keeper of the servers ended at its start (${signal ?? code})`))),

@@ -1,0 +1,134 @@
+/** The whole of playlog on this machine: the servers, the schema, the api and the worker. */
+import { mkdirSync } from "node:fs";
+import path from "node:path";
+import pg from "pg";
+import { migrateToLatest } from "../db/migrate.js";
+import { type Stack, cacheFolder, startStack } from "./stack.js";
+import { SupervisedProcess } from "./supervisor.js";
+import { freePort } from "./system.mjs";
+import { cachedWorkflowBundle } from "./workflowBundle.js";
+
+const ROOT = path.resolve(import.meta.dirname, "..");
+const DEFAULT_PORT = 3000;
+/** Tried first, so that bookmarks and psql commands keep working; taken ones move up to the next free one. */
+const SERVER_PORTS = { postgres: 15_432, redis: 16_379, temporal: 17_233, temporalUi: 18_233 };
+const DATABASE = "playlog";
+/** What the api and the worker get to finish their work in; below the 15 s after which they are killed. */
+const GRACE_MS = 8000;
+const KILL_AFTER_MS = 13_000;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface App {
+  readonly url: string;
+  readonly docsUrl: string;
+  readonly temporalUiUrl: string | undefined;
+  readonly databaseUrl: string;
+  readonly home: string;
+  /** Resolves when the keeper of the servers has died: nothing can go on without it. */
+  readonly broken: Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts everything and waits until it serves. `note` gets a line for whatever dies and comes back. */
+export async function startApp(
+  env: Environment,
+  note: (text: string) => void,
+  signal: AbortSignal,
+): Promise<App> {
+  const home = path.resolve(ROOT, env["PLAYLOG_HOME"] || ".playlog");
+  makeHome(home);
+  const bundling = cachedWorkflowBundle(cacheFolder(env));
+  bundling.catch(() => undefined); // awaited below
+  const stack = await startStack({
+    folder: path.join(home, "servers"),
+    fsync: true,
+    ports: SERVER_PORTS,
+    env,
+    note,
+    signal,
+  });
+  const processes: SupervisedProcess[] = [];
+  const stop = async (): Promise<void> => {
+    await Promise.all(processes.map((one) => one.stop(KILL_AFTER_MS)));
+    await stack.stop();
+  };
+  try {
+    const databaseUrl = await playlogDatabase(stack);
+    await migrateToLatest(databaseUrl);
+    const bundle = await bundling;
+    signal.throwIfAborted();
+    const port = await apiPort(env);
+    const settings: Environment = {
+      LOG_FORMAT: "pretty",
+      SHUTDOWN_GRACE_MS: String(GRACE_MS),
+      ...env,
+      PLAYLOG_HOME: home,
+      PORT: String(port),
+      DATABASE_URL: databaseUrl,
+      REDIS_URL: stack.redisUrl,
+      TEMPORAL_ADDRESS: stack.temporalAddress,
+      TEMPORAL_UI_URL: stack.temporalUiUrl,
+      PLAYLOG_WORKFLOW_BUNDLE: bundle,
+    };
+    const logFolder = path.join(home, "logs");
+    for (const [name, entry] of [
+      ["api", "api/server.ts"],
+      ["worker", "activities/worker.ts"],
+    ] as const) {
+      processes.push(new SupervisedProcess({ name, entry, env: settings, logFolder, note }));
+    }
+    // Called off while they start: each start below then fails, and the rest is stopped as well.
+    signal.addEventListener("abort", () => processes.forEach((one) => void one.stop(KILL_AFTER_MS)));
+    await Promise.all(
+      processes.map((one) =>
+        one.start().catch((error: unknown) => {
+          throw new Error(`${path.basename(one.logFile, ".log")} ${String((error as Error).message)}`);
+        }),
+      ),
+    );
+    const url = env["PUBLIC_URL"] || `http://localhost:${port}`;
+    return {
+      url,
+      docsUrl: `${url}/docs`,
+      temporalUiUrl: stack.temporalUiUrl,
+      databaseUrl,
+      home,
+      broken: stack.keeperDied,
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function makeHome(home: string): void {
+  try {
+    mkdirSync(home, { recursive: true });
+  } catch (error) {
+    throw new Error(`PLAYLOG_HOME is ${home}, which cannot be written: ${(error as Error).message}`);
+  }
+}
+
+/** A given database is used as it is; in the embedded server playlog has one of its own. */
+async function playlogDatabase(stack: Stack): Promise<string> {
+  if (!stack.embedded.includes("postgres")) return stack.databaseUrl;
+  const client = new pg.Client({ connectionString: stack.databaseUrl });
+  await client.connect();
+  try {
+    const { rowCount } = await client.query("select 1 from pg_database where datname = $1", [DATABASE]);
+    if (rowCount === 0) await client.query(`create database ${DATABASE}`);
+  } finally {
+    await client.end();
+  }
+  const url = new URL(stack.databaseUrl);
+  url.pathname = `/${DATABASE}`;
+  return url.href;
+}
+
+/** A port that was asked for is taken as it is, also when that fails; the default moves up when it is in use. */
+async function apiPort(env: Environment): Promise<number> {
+  const given = env["PORT"];
+  return given === undefined || given === "" ? freePort(DEFAULT_PORT) : Number(given);
+}

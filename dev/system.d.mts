@@ -1,0 +1,10 @@
+/** What TypeScript code uses of system.mjs; see there. */
+export function freePort(wanted?: number, taken?: Set<number>): Promise<number>;
+export function startedAt(pid: number): Promise<string | undefined>;
+export interface KnownProcess {
+  readonly name: string;
+  readonly pid: number;
+  readonly start: string;
+  readonly signal: NodeJS.Signals;
+}
+export function endProcess(known: KnownProcess, graceMs: number): Promise<void>;
