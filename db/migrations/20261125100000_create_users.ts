@@ -21,7 +21,8 @@ export async function up(knex: Knex): Promise<void> {
       version integer not null default 1,
       disabled_at timestamptz,
       created_at timestamptz not null default now(),
-      updated_at timestamptz not null default now()
+      updated_at timestamptz not null default now(),
+      constraint users_country_code check (country ~ '^[A-Z]{2}$')
     );
     create unique index users_email_once on users (lower(email));
     create unique index users_username_once on users (lower(username));
@@ -42,9 +43,11 @@ export async function up(knex: Knex): Promise<void> {
       last_used_at timestamptz not null default now(),
       expires_at timestamptz not null,
       revoked_at timestamptz,
-      revoked_reason text
+      revoked_reason text,
+      constraint sessions_counter_not_negative check (refresh_counter >= 0)
     );
     create index sessions_user on sessions (user_id, created_at desc);
+    create index sessions_expired on sessions (expires_at);
     comment on table sessions is 'One family of refresh tokens. The truth; Redis holds a copy as the fast path.';
     comment on column sessions.refresh_counter is 'number of the refresh token that is valid now; one conditional update moves it';
     comment on column sessions.refresh_key is 'key of the HMAC in this family''s refresh tokens; no token is ever stored';
@@ -61,7 +64,7 @@ export async function up(knex: Knex): Promise<void> {
       created_at timestamptz not null default now(),
       revoked_at timestamptz,
       constraint api_tokens_hash_once unique (token_hash),
-      constraint api_tokens_known_scopes check (scopes <@ array['read', 'write', 'import', 'admin'])
+      constraint api_tokens_known_scopes check (scopes <@ array['read', 'write', 'import', 'admin'] and cardinality(scopes) > 0)
     );
     create index api_tokens_user on api_tokens (user_id);
     comment on table api_tokens is 'Personal access tokens; only the SHA-256 of the token is kept.';
@@ -71,13 +74,14 @@ export async function up(knex: Knex): Promise<void> {
       key text not null,
       request_hash bytea not null,
       response_status smallint,
-      response_headers jsonb,
-      response_body jsonb,
+      response_headers json,
+      response_body json,
       created_at timestamptz not null default now(),
       constraint idempotency_keys_once primary key (user_id, key)
     );
     create index idempotency_keys_age on idempotency_keys (created_at);
     comment on table idempotency_keys is 'Answers already given, by Idempotency-Key; kept for 24 hours.';
+    comment on column idempotency_keys.response_body is 'json, not jsonb: the same bytes again, in the same order';
     comment on column idempotency_keys.response_status is 'null while the first request with this key is still running';
   `);
 }

@@ -61,16 +61,25 @@ export async function up(knex: Knex): Promise<void> {
     create table deleted_plays (
       user_id uuid not null references users (id) on delete cascade,
       source_key bytea not null,
-      loose_key text not null,
+      source play_source not null,
+      loose_key text collate "C" not null,
       start_earliest timestamptz not null,
       start_latest timestamptz not null,
+      end_earliest timestamptz,
+      end_latest timestamptz,
       deleted_at timestamptz not null default now(),
       constraint deleted_plays_once primary key (user_id, source_key),
       constraint deleted_plays_key_size check (octet_length(source_key) = 16),
-      constraint deleted_plays_start_range check (start_earliest <= start_latest)
+      constraint deleted_plays_loose_key_size check (octet_length(loose_key) <= 2400),
+      constraint deleted_plays_start_range check (start_earliest <= start_latest),
+      constraint deleted_plays_end_range check (
+        (end_earliest is null) = (end_latest is null) and (end_earliest is null or end_earliest <= end_latest)
+      )
     );
     create index deleted_plays_loose on deleted_plays (user_id, loose_key, start_earliest);
     comment on table deleted_plays is 'Plays their owner deleted. An import that brings one again, or another sighting of it, adds nothing.';
+    comment on column deleted_plays.loose_key is 'of the track as it was when the play was deleted: with the ranges, what another sighting is recognised by';
+    comment on column deleted_plays.end_earliest is 'with end_latest: the range the end can lie in; null where the source told no end';
   `);
 }
 

@@ -21,7 +21,10 @@ export async function up(knex: Knex): Promise<void> {
       constraint connections_once unique (user_id, provider, account),
       constraint connections_known_provider check (provider in ('spotify', 'apple', 'youtube', 'listenbrainz', 'lastfm')),
       constraint connections_known_status check (status in ('active', 'needs_reauth', 'paused', 'unavailable')),
-      constraint connections_interval check (every_minutes between 1 and 44640)
+      constraint connections_interval check (every_minutes between 1 and 44640),
+      constraint connections_token_has_key check (
+        token_key_id is not null or (access_token is null and refresh_token is null)
+      )
     );
     comment on table connections is 'A user''s account at a provider, for periodic sync.';
     comment on column connections.access_token is 'AES-256-GCM, with refresh_token, under the key named by token_key_id';
@@ -67,9 +70,11 @@ export async function up(knex: Knex): Promise<void> {
       constraint import_jobs_workflow_once unique (workflow_id),
       constraint import_jobs_attempt check (attempt >= 1),
       constraint import_jobs_batch_rows check (batch_rows >= 1),
-      constraint import_jobs_file_has_upload check (kind <> 'file' or (size_bytes is not null and sha256 is not null))
+      constraint import_jobs_file_has_upload check (kind <> 'file' or (size_bytes is not null and sha256 is not null)),
+      constraint import_jobs_hash_size check (octet_length(sha256) = 32)
     );
     create index import_jobs_user on import_jobs (user_id, created_at desc, id desc);
+    create index import_jobs_connection on import_jobs (connection_id, created_at desc) where connection_id is not null;
     create index import_jobs_open on import_jobs (status, next_start_at)
       where status in ('queued', 'running', 'paused', 'cancelling', 'undoing');
     create unique index import_jobs_same_upload on import_jobs (user_id, sha256, options_hash)
@@ -102,7 +107,8 @@ export async function up(knex: Knex): Promise<void> {
       started_at timestamptz,
       finished_at timestamptz,
       constraint import_parts_pkey primary key (job_id, part_no),
-      constraint import_parts_add_up check (read = inserted + duplicate + skipped + rejected)
+      constraint import_parts_add_up check (read = inserted + duplicate + skipped + rejected),
+      constraint import_parts_not_negative check (least(inserted, duplicate, skipped, rejected, linked) >= 0)
     );
     comment on table import_parts is 'One file inside an upload. The check is the promise: every record read has exactly one verdict.';
 
@@ -124,7 +130,15 @@ export async function up(knex: Knex): Promise<void> {
       committed_at timestamptz not null default now(),
       constraint import_batches_pkey primary key (job_id, part_no, batch_no),
       constraint import_batches_part foreign key (job_id, part_no) references import_parts (job_id, part_no) on delete cascade,
-      constraint import_batches_add_up check (read = inserted + duplicate + skipped + rejected)
+      constraint import_batches_add_up check (read = inserted + duplicate + skipped + rejected),
+      constraint import_batches_not_negative check (least(inserted, duplicate, skipped, rejected) >= 0),
+      constraint import_batches_every_row_listed check (
+        cardinality(claimed_ids) = inserted + duplicate
+        and cardinality(claimed_positions) = inserted + duplicate
+        and cardinality(claimed_reasons) = inserted + duplicate
+        and cardinality(skipped_positions) = skipped
+        and cardinality(skipped_reasons) = skipped
+      )
     );
     comment on table import_batches is 'Commit marker of a batch, in the same transaction as its plays: an activity that runs twice has its effect once.';
     comment on column import_batches.reasons is '{"duplicate": {reason: n}, "skipped": {reason: n}, "rejected": {reason: n}}';
