@@ -1,0 +1,134 @@
+/** Reading a listening history: the caller's own, or another one that its owner has made public. */
+import type pg from "pg";
+import {
+  isHistoryPublic,
+  listenById,
+  listenPage,
+  type ListenFilters,
+  type ListenPosition,
+  listenTotal,
+} from "../../db/queries/listeningHistory.js";
+import { NotFoundError, ValidationError } from "../../utils/errors.js";
+import { decodeCursor, encodeCursor } from "../../utils/pagination.js";
+import { parseInstant } from "../../utils/time.js";
+import { nameKey } from "../catalog/keys.js";
+import type { PlaySource } from "../import/types.js";
+import { familiesOf, type SourceGroup } from "./sources.js";
+
+export interface HistoryQuery {
+  /** Whose history; the reader's own when absent. */
+  readonly userId?: string;
+  /** `from <= playedAt < until` */
+  readonly from?: Date;
+  readonly until?: Date;
+  readonly artistId?: number;
+  readonly trackId?: number;
+  readonly albumId?: number;
+  /** Names in any spelling that has the same key. */
+  readonly artist?: string;
+  readonly track?: string;
+  readonly source?: PlaySource | SourceGroup;
+  readonly importId?: string;
+  readonly counted?: boolean;
+  readonly includeDuplicates: boolean;
+  readonly includeTotal: boolean;
+  readonly order: "desc" | "asc";
+  readonly limit: number;
+  /** Either of the two: `nextCursor` of the page before, or a page number from 1. */
+  readonly cursor?: string;
+  readonly page?: number;
+}
+
+export interface HistoryPage {
+  /** The plays as JSON objects, joined by commas; the database writes them, nobody parses them on the way. */
+  readonly items: string;
+  readonly nextCursor: string | null;
+  /** How many plays fit the filters; only when it was asked for. */
+  readonly total?: number;
+}
+
+/** Microseconds, as the database keeps times; only what it wrote itself is handed back to it. */
+const POSITION_TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/;
+
+export class HistoryService {
+  readonly #pool: pg.Pool;
+
+  constructor({ pool }: { readonly pool: pg.Pool }) {
+    this.#pool = pool;
+  }
+
+  /**
+   * Throws `NotFoundError` when the history is another user's and not public, exactly as when there is no such
+   * user; `ValidationError` for a bad cursor, a cursor beside a page, and a range that ends before it begins.
+   */
+  async list(readerId: string, query: HistoryQuery): Promise<HistoryPage> {
+    const ownerId = query.userId ?? readerId;
+    checkRange(query);
+    const after = positionOf(query);
+    if (ownerId !== readerId && !(await isHistoryPublic(this.#pool, ownerId))) throw new NotFoundError();
+
+    const filters = filtersOf(ownerId, query);
+    const { items, next } = await listenPage(this.#pool, {
+      filters,
+      order: query.order,
+      limit: query.limit,
+      ...(after === undefined ? {} : { after }),
+      ...(query.page === undefined ? {} : { offset: (query.page - 1) * query.limit }),
+      hidePrivate: ownerId !== readerId,
+    });
+    return {
+      items,
+      nextCursor: next === null ? null : encodeCursor(listName(query.order), [next.playedAt, next.id]),
+      ...(query.includeTotal ? { total: await listenTotal(this.#pool, filters) } : {}),
+    };
+  }
+
+  /** One play as JSON text. Throws `NotFoundError` for a play that is not there or not the reader's to see. */
+  async find(readerId: string, id: number): Promise<string> {
+    const item = await listenById(this.#pool, id, readerId);
+    if (item === null) throw new NotFoundError();
+    return item;
+  }
+}
+
+const listName = (order: HistoryQuery["order"]): string => `listens-${order}`;
+
+function filtersOf(userId: string, query: HistoryQuery): ListenFilters {
+  const { from, until, artistId, trackId, albumId, importId, counted, includeDuplicates } = query;
+  return {
+    userId,
+    includeDuplicates,
+    ...(from === undefined ? {} : { from }),
+    ...(until === undefined ? {} : { until }),
+    ...(artistId === undefined ? {} : { artistId }),
+    ...(trackId === undefined ? {} : { trackId }),
+    ...(albumId === undefined ? {} : { albumId }),
+    ...(importId === undefined ? {} : { importId }),
+    ...(counted === undefined ? {} : { counted }),
+    ...(query.artist === undefined ? {} : { artistKey: nameKey(query.artist) }),
+    ...(query.track === undefined ? {} : { titleKey: nameKey(query.track) }),
+    ...(query.source === undefined ? {} : { sources: familiesOf(query.source) }),
+  };
+}
+
+function checkRange({ from, until }: HistoryQuery): void {
+  if (from === undefined || until === undefined || from <= until) return;
+  const message = "from must not be later than until";
+  throw new ValidationError(message, [{ path: "from", code: "bad_range", message }]);
+}
+
+function positionOf({ cursor, page, order }: HistoryQuery): ListenPosition | undefined {
+  if (cursor === undefined) return undefined;
+  if (page !== undefined) {
+    const message = "cursor and page cannot be used together";
+    throw new ValidationError(message, [{ path: "page", code: "conflict", message }]);
+  }
+  return decodeCursor(listName(order), cursor, ([playedAt, id]) =>
+    typeof playedAt === "string" &&
+    POSITION_TIME.test(playedAt) &&
+    parseInstant(playedAt) !== null &&
+    Number.isSafeInteger(id)
+      ? { playedAt, id: Number(id) }
+      : null,
+  );
+}

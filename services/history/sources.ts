@@ -1,0 +1,12 @@
+/** Families of sources, and the groups that filters take for all families of one provider. */
+import { PLAY_SOURCES, type PlaySource } from "../import/types.js";
+
+export const SOURCE_GROUPS = ["spotify", "apple", "youtube"] as const;
+export type SourceGroup = (typeof SOURCE_GROUPS)[number];
+
+/** What a filter by source takes. */
+export const SOURCE_FILTERS: readonly (PlaySource | SourceGroup)[] = [...PLAY_SOURCES, ...SOURCE_GROUPS];
+
+/** The families a filter by source means: itself, or all of the group (`spotify` = `spotify-*`). */
+export const familiesOf = (filter: PlaySource | SourceGroup): readonly PlaySource[] =>
+  PLAY_SOURCES.filter((family) => family === filter || family.startsWith(`${filter}-`));
