@@ -1,0 +1,285 @@
+/** Uploads as files in one folder that the api and the worker share. */
+import { createHash, randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { access, mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from "node:fs/promises";
+import path from "node:path";
+import { Readable } from "node:stream";
+import { PayloadTooLargeError, UnavailableError } from "../../utils/errors.js";
+import { ImportError } from "../import/verdicts.js";
+import type { BlobReader, BlobStore, StoredBlob } from "./BlobStore.js";
+
+const KEY = /^[0-9a-f]{32}$/;
+const PARTIAL = ".partial";
+const READ_BYTES = 256 * 1024;
+/** Bytes written between two looks at the free space. */
+const SPACE_CHECK_BYTES = 64 * 1024 ** 2;
+const GIB = 1024 ** 3;
+
+export interface SpaceRule {
+  /** Share of the disk that may be in use before uploads are refused ... */
+  readonly maxUsedShare: number;
+  /** ... unless this much is free all the same, as on a large and well-filled disk. */
+  readonly enoughFreeBytes: number;
+}
+
+const DEFAULT_SPACE_RULE: SpaceRule = { maxUsedShare: 0.8, enoughFreeBytes: 20 * GIB };
+
+/** What the file system says when it is full, over quota, or does not allow a file this large. */
+const FULL_CODES: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+
+export class FileBlobStore implements BlobStore {
+  constructor(
+    private readonly folder: string,
+    private readonly spaceRule: SpaceRule = DEFAULT_SPACE_RULE,
+  ) {}
+
+  /**
+   * See BlobStore. `source` is not destroyed when it is refused or writing fails: its owner may still have to
+   * answer on the same connection.
+   */
+  async put(
+    source: Readable,
+    { maxBytes, signal }: { readonly maxBytes: number; readonly signal?: AbortSignal },
+  ): Promise<StoredBlob> {
+    signal?.throwIfAborted();
+    const key = randomBytes(16).toString("hex");
+    const partial = path.join(this.folder, key + PARTIAL);
+    await onDisk(async () => {
+      await mkdir(this.folder, { recursive: true, mode: 0o700 });
+      await this.requireSpace();
+    });
+    try {
+      // wx: never into a file, or through a link, that is already there.
+      const file = await onDisk(() => open(partial, "wx", 0o600));
+      let written: { sizeBytes: number; sha256: Buffer };
+      try {
+        written = await this.write(source, file, maxBytes, signal);
+        await onDisk(() => file.sync());
+        const { size } = await onDisk(() => file.stat());
+        if (size !== written.sizeBytes) {
+          throw new UnavailableError(
+            "storage_unavailable",
+            `Storage holds ${size} bytes of an upload of ${written.sizeBytes}`,
+          );
+        }
+      } finally {
+        await file.close();
+      }
+      await onDisk(() => rename(partial, this.pathOf(key)));
+      await onDisk(() => syncFolder(this.folder));
+      return { key, ...written };
+    } catch (error) {
+      await rm(partial, { force: true });
+      throw error;
+    }
+  }
+
+  async open(key: string): Promise<BlobReader> {
+    if (!KEY.test(key)) throw new ImportError("storage_lost");
+    try {
+      const file = await open(this.pathOf(key), constants.O_RDONLY | constants.O_NOFOLLOW);
+      try {
+        return new FileBlobReader(file, (await file.stat()).size);
+      } catch (error) {
+        await file.close();
+        throw error;
+      }
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") throw new ImportError("storage_lost", undefined, { cause: error });
+      throw storageError(error);
+    }
+  }
+
+  async delete(key: string): Promise<void> {
+    if (KEY.test(key)) await onDisk(() => rm(this.pathOf(key), { force: true }));
+  }
+
+  async health(): Promise<{ readonly ok: boolean; readonly detail: string | null }> {
+    try {
+      await mkdir(this.folder, { recursive: true, mode: 0o700 });
+      await access(this.folder, constants.R_OK | constants.W_OK | constants.X_OK);
+      await this.requireSpace();
+      return { ok: true, detail: null };
+    } catch (error) {
+      return {
+        ok: false,
+        detail: error instanceof UnavailableError ? error.message : (codeOf(error) ?? "unknown error"),
+      };
+    }
+  }
+
+  /**
+   * Removes what interrupted uploads left behind: partial files that nobody has written to for `olderThanMs`.
+   * Returns how many. Safe beside running uploads as long as that is longer than a connection may stall.
+   */
+  async sweep(olderThanMs: number): Promise<number> {
+    const names = await readdir(this.folder).catch((error: unknown) => {
+      if (codeOf(error) === "ENOENT") return [];
+      throw storageError(error);
+    });
+    let removed = 0;
+    for (const name of names.filter((each) => each.endsWith(PARTIAL))) {
+      const file = path.join(this.folder, name);
+      try {
+        if (Date.now() - (await stat(file)).mtimeMs < olderThanMs) continue;
+        await rm(file);
+        removed += 1;
+      } catch (error) {
+        if (codeOf(error) !== "ENOENT") throw storageError(error);
+      }
+    }
+    return removed;
+  }
+
+  private async write(
+    source: Readable,
+    file: FileHandle,
+    maxBytes: number,
+    signal: AbortSignal | undefined,
+  ): Promise<{ sizeBytes: number; sha256: Buffer }> {
+    const digest = createHash("sha256");
+    const chunks = source.iterator({ destroyOnReturn: false });
+    const aborted = rejectOnAbort(signal);
+    let sizeBytes = 0;
+    let uncheckedBytes = 0;
+    try {
+      for (;;) {
+        const next: IteratorResult<unknown> = await Promise.race([chunks.next(), aborted.promise]);
+        if (next.done === true) return { sizeBytes, sha256: digest.digest() };
+        const bytes = toBuffer(next.value);
+        sizeBytes += bytes.length;
+        if (sizeBytes > maxBytes) throw new PayloadTooLargeError(maxBytes, "upload");
+        digest.update(bytes);
+        await onDisk(() => writeAll(file, bytes));
+        uncheckedBytes += bytes.length;
+        if (uncheckedBytes >= SPACE_CHECK_BYTES) {
+          uncheckedBytes = 0;
+          await onDisk(() => this.requireSpace());
+        }
+      }
+    } finally {
+      aborted.dispose();
+    }
+  }
+
+  private async requireSpace(): Promise<void> {
+    const { bsize, blocks, bavail } = await statfs(this.folder);
+    if (blocks === 0) return;
+    const usedShare = 1 - bavail / blocks;
+    if (usedShare <= this.spaceRule.maxUsedShare) return;
+    if (bavail * bsize >= this.spaceRule.enoughFreeBytes) return;
+    throw storageFull(`${Math.floor(usedShare * 100)} % of the disk for uploads is in use`);
+  }
+
+  private pathOf(key: string): string {
+    return path.join(this.folder, key);
+  }
+}
+
+class FileBlobReader implements BlobReader {
+  constructor(
+    private readonly file: FileHandle,
+    readonly sizeBytes: number,
+  ) {}
+
+  createReadStream(start = 0, end = this.sizeBytes): Readable {
+    // Not fs.createReadStream: on a shared FileHandle each stream leaves a listener behind.
+    let at = start;
+    const file = this.file;
+    return new Readable({
+      highWaterMark: READ_BYTES,
+      read(): void {
+        const wanted = Math.min(READ_BYTES, end - at);
+        if (wanted <= 0) {
+          this.push(null);
+          return;
+        }
+        const target = Buffer.allocUnsafe(wanted);
+        file.read(target, 0, wanted, at).then(
+          ({ bytesRead }) => {
+            at += bytesRead;
+            this.push(bytesRead === 0 ? null : target.subarray(0, bytesRead));
+          },
+          (error: unknown) => this.destroy(error instanceof Error ? error : new Error(String(error))),
+        );
+      },
+    });
+  }
+
+  async read(target: Buffer, position: number): Promise<number> {
+    if (target.length === 0) return 0;
+    let filled = 0;
+    while (filled < target.length) {
+      const { bytesRead } = await this.file.read(target, filled, target.length - filled, position + filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return filled;
+  }
+
+  close(): Promise<void> {
+    return this.file.close();
+  }
+}
+
+async function writeAll(file: FileHandle, bytes: Buffer): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at, bytes.length - at)).bytesWritten;
+}
+
+/** The name of a new file is on disk only when its folder is. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, constants.O_RDONLY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function toBuffer(chunk: unknown): Buffer {
+  if (Buffer.isBuffer(chunk)) return chunk;
+  if (chunk instanceof Uint8Array || typeof chunk === "string") return Buffer.from(chunk);
+  throw new TypeError("An upload must be a stream of bytes");
+}
+
+/** A promise that only ever rejects, when `signal` aborts: a stalled source must not hold up the abort. */
+function rejectOnAbort(signal: AbortSignal | undefined): { promise: Promise<never>; dispose: () => void } {
+  let dispose = (): void => undefined;
+  const promise = new Promise<never>((_resolve, reject) => {
+    if (signal === undefined) return;
+    const abort = (): void => {
+      reject(signal.reason instanceof Error ? signal.reason : new Error("The upload was aborted"));
+    };
+    signal.addEventListener("abort", abort, { once: true });
+    dispose = () => signal.removeEventListener("abort", abort);
+  });
+  promise.catch(() => undefined);
+  return { promise, dispose };
+}
+
+async function onDisk<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw storageError(error);
+  }
+}
+
+function storageError(error: unknown): unknown {
+  const code = codeOf(error);
+  if (code === undefined || error instanceof UnavailableError) return error;
+  if (FULL_CODES.has(code)) return storageFull("The disk for uploads is full", error);
+  return new UnavailableError("storage_unavailable", `The storage for uploads does not work (${code})`, 30, {
+    cause: error,
+  });
+}
+
+function storageFull(message: string, cause?: unknown): UnavailableError {
+  return new UnavailableError("storage_full", message, 60, { cause });
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" && "errno" in error
+    ? error.code
+    : undefined;
+}
