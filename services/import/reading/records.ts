@@ -1,0 +1,100 @@
+/** From the bytes of one file to its records, a moderate run at a time. */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { addAbortSignal, type Readable } from "node:stream";
+import type { ImportFormat, RecordChunk } from "../types.js";
+import { JsonArrayScanner } from "./jsonArray.js";
+
+/** Bytes gathered before they are looked at: few copies, and still little to hold. */
+const GATHER_BYTES = 256 * 1024;
+/** Longest time between two turns of the event loop. */
+const TURN_MS = 10;
+
+export interface ReadRecordsOptions {
+  readonly format: ImportFormat;
+  readonly recordMaxBytes: number;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Yields every record of a file in order, each with its 0-based position; the same records whatever the sizes of
+ * the buffers that arrive. A record that cannot be read comes with a reason in place of a value.
+ *
+ * Throws ImportError after everything whole was yielded: `file_truncated`, `entry_corrupt` (damaged archive
+ * entry, data after the end), `archive_limit`; at once: `unrecognised_format`, `encoding`, `empty_file`. Errors of the stream itself
+ * come through as they are. The stream is destroyed in every case.
+ */
+export function readRecords(stream: Readable, options: ReadRecordsOptions): AsyncGenerator<RecordChunk> {
+  switch (options.format.container) {
+    case "json-array":
+      return scanJsonArray(stream, options.recordMaxBytes, options.signal);
+  }
+}
+
+export async function* scanJsonArray(
+  stream: Readable,
+  recordMaxBytes: number,
+  signal?: AbortSignal,
+): AsyncGenerator<RecordChunk> {
+  if (signal !== undefined) addAbortSignal(signal, stream);
+  const scanner = new JsonArrayScanner(recordMaxBytes);
+  const bytes = stream[Symbol.asyncIterator]();
+  let turnAt = performance.now();
+  const share = async (): Promise<void> => {
+    signal?.throwIfAborted();
+    if (performance.now() - turnAt < TURN_MS) return;
+    await nextTurn();
+    turnAt = performance.now();
+  };
+
+  try {
+    for (;;) {
+      const { pieces, over, failure } = await gather(bytes, scanner);
+      signal?.throwIfAborted();
+      scanner.push(pieces);
+      if (failure !== null) {
+        yield* wholeRecords(scanner);
+        throw failure.error;
+      }
+      for (const chunk of over ? scanner.finish() : scanner.drain()) {
+        yield chunk;
+        await share();
+      }
+      if (over) return;
+      await share();
+    }
+  } finally {
+    stream.destroy();
+  }
+}
+
+interface Gathered {
+  readonly pieces: Buffer[];
+  readonly over: boolean;
+  readonly failure: { readonly error: unknown } | null;
+}
+
+/** Before the opening bracket each buffer is looked at when it comes, so that a wrong file is read no further. */
+async function gather(bytes: AsyncIterator<Buffer>, scanner: JsonArrayScanner): Promise<Gathered> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  while (size < (scanner.opened ? GATHER_BYTES : 1)) {
+    try {
+      const next = await bytes.next();
+      if (next.done === true) return { pieces, over: true, failure: null };
+      pieces.push(next.value);
+      size += next.value.length;
+    } catch (error) {
+      return { pieces, over: false, failure: { error } };
+    }
+  }
+  return { pieces, over: false, failure: null };
+}
+
+/** What is whole before an unreadable place; the error of the unreadable place is the one to report. */
+function* wholeRecords(scanner: JsonArrayScanner): Generator<RecordChunk> {
+  try {
+    yield* scanner.finish();
+  } catch {
+    return;
+  }
+}
