@@ -4,7 +4,9 @@
  * Codes of refusals are in api/middleware/validation.ts.
  */
 import Joi from "joi";
+import { normalisePassword, PASSWORD_LENGTH } from "../services/auth/passwords.js";
 import { parseInstant } from "../utils/time.js";
+import { UUID_PATTERN } from "../utils/uuid.js";
 
 /** JSON Schema hook of Joi 18.3, which its type declarations do not know yet. */
 interface JsonSchemaExtension extends Joi.Extension {
@@ -14,7 +16,8 @@ interface JsonSchemaExtension extends Joi.Extension {
 /** Largest id: identity columns are bigint, but leave as JSON numbers. */
 const MAX_ID = Number.MAX_SAFE_INTEGER;
 const LONE_SURROGATE = /\p{Surrogate}/u;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const toUuid = (text: string): string | null =>
+  UUID_PATTERN.test(text.toLowerCase()) ? text.toLowerCase() : null;
 
 /** Type, parser and JSON Schema of a value that is written as a string; null from `parse` refuses it. */
 const written = (
@@ -57,7 +60,7 @@ const types = Joi.extend(
   textExtension,
   written("instant", Joi.any(), parseInstant, { type: "string", format: "date-time" }),
   written("id", Joi.any(), positive, { type: "integer", minimum: 1, maximum: MAX_ID }),
-  written("uuid", Joi.any(), (text) => (UUID.test(text) ? text.toLowerCase() : null), {
+  written("uuid", Joi.any(), toUuid, {
     type: "string",
     format: "uuid",
   }),
@@ -114,3 +117,13 @@ export function queryInteger(min: number, max: number): Joi.NumberSchema {
 /** `limit` of a list: 100 by default, at most 1,000. */
 export const pageSize = (): Joi.NumberSchema =>
   queryInteger(1, 1000).default(100).description("Rows per page, at most 1,000");
+
+/** A password to be set; one that is only compared needs no rules. Length counts code points after NFKC. */
+export const password = (): Joi.StringSchema =>
+  text(4096)
+    .custom((value: string, helpers) => {
+      const length = [...normalisePassword(value)].length;
+      const fits = length >= PASSWORD_LENGTH.min && length <= PASSWORD_LENGTH.max;
+      return fits ? value : helpers.error("password.length");
+    })
+    .messages({ "password.length": "{{#label}} has a length that is not allowed" });

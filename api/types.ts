@@ -3,9 +3,14 @@ import type Router from "@koa/router";
 import type Koa from "koa";
 import type { Config } from "../config.js";
 import type { Database } from "../db/knex.js";
+import type { UserRole } from "../db/models/enums.js";
+import type { AuthService } from "../services/auth/AuthService.js";
+import type { RedisService } from "../services/cache/RedisService.js";
+import type { HistoryService } from "../services/history/HistoryService.js";
+import type { ImportQueue } from "../services/import/ImportQueue.js";
+import type { BlobStore } from "../services/storage/BlobStore.js";
+import type { UserService } from "../services/users/UserService.js";
 import type { Logger } from "../utils/logger.js";
-
-export type UserRole = "user" | "editor" | "admin";
 
 /** Who sent the request, once the access token and its session are checked. */
 export interface Caller {
@@ -35,5 +40,11 @@ export type AppMiddleware = (ctx: AppContext, next: Koa.Next) => Promise<void>;
 export interface AppDeps {
   readonly config: Config;
   readonly database: Database;
+  readonly redis: RedisService;
+  readonly queue: ImportQueue;
+  readonly blobs: BlobStore;
+  readonly auth: AuthService;
+  readonly users: UserService;
+  readonly history: HistoryService;
   readonly log: Logger;
 }

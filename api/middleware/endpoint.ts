@@ -89,9 +89,9 @@ export function endpoint<P = NoInput, Q = NoInput, B = undefined, A extends Acce
 const isEndpoint = (value: unknown): value is Endpoint =>
   typeof value === "object" && value !== null && "kind" in value && value.kind === "endpoint";
 
-/** The declarations among the exports of a resource's `schema.ts`. */
+/** The declarations, and lists of them, among the exports of a resource's `schema.ts`. */
 export const endpointsOf = (exports: Readonly<Record<string, unknown>>): readonly Endpoint[] =>
-  Object.values(exports).filter(isEndpoint);
+  Object.values(exports).flat().filter(isEndpoint);
 
 const noQuery = Joi.object({});
 

@@ -4,6 +4,7 @@ import { toAppError } from "../../db/errors.js";
 import { QueueUnavailableError } from "../../services/import/ImportQueue.js";
 import {
   AppError,
+  type ErrorDetail,
   MethodNotAllowedError,
   NotFoundError,
   PayloadTooLargeError,
@@ -71,8 +72,6 @@ function report(ctx: AppContext, error: AppError | null, thrown: unknown): void 
 }
 
 function render(ctx: AppContext, error: AppError | null): void {
-  const status = error?.status ?? 500;
-  const code = error?.code ?? "internal";
   ctx.remove("ETag");
   ctx.remove("Last-Modified");
   ctx.remove("Content-Disposition");
@@ -82,17 +81,35 @@ function render(ctx: AppContext, error: AppError | null): void {
   if (error instanceof UnavailableError || error instanceof TooManyRequestsError) {
     ctx.set("Retry-After", String(Math.max(1, Math.ceil(error.retryAfterSeconds))));
   }
-  ctx.status = status;
-  ctx.type = PROBLEM_TYPE;
-  ctx.body = JSON.stringify({
-    type: `urn:playlog:problem:${code}`,
-    title: STATUS_CODES[status] ?? "Error",
-    status,
+  answerProblem(ctx, {
+    status: error?.status ?? 500,
+    code: error?.code ?? "internal",
     detail: error?.message ?? "Something went wrong here. The request id helps to find out what.",
-    code,
-    requestId: ctx.state.requestId,
     errors: error?.details ?? [],
   });
+}
+
+interface Problem {
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+  readonly errors?: readonly ErrorDetail[];
+}
+
+/** For the few handlers that answer with an error and something beside it (`extra`, at the top level). */
+export function answerProblem(ctx: AppContext, problem: Problem, extra: object = {}): void {
+  ctx.status = problem.status;
+  ctx.body = JSON.stringify({
+    type: `urn:playlog:problem:${problem.code}`,
+    title: STATUS_CODES[problem.status] ?? "Error",
+    status: problem.status,
+    detail: problem.detail,
+    code: problem.code,
+    requestId: ctx.state.requestId,
+    errors: problem.errors ?? [],
+    ...extra,
+  });
+  ctx.type = PROBLEM_TYPE;
 }
 
 /** RFC 6750: the reason is named only to a client that presented a token. */
@@ -104,7 +121,7 @@ const challenge = (ctx: AppContext): string =>
  * which then never sees why; so the rest is thrown away for a moment, and only then the socket is closed.
  */
 function closeUnlessRead({ req, res }: AppContext): void {
-  if (req.complete || req.headers["expect"] !== undefined) return;
+  if (req.complete) return;
   res.once("finish", () => {
     const timer = setTimeout(() => req.socket.destroy(), LINGER_MS);
     req.once("close", () => clearTimeout(timer));

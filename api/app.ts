@@ -1,0 +1,60 @@
+/** The api as a Koa application. Opens nothing: connections, timers and ports are its maker's. */
+import Router from "@koa/router";
+import Koa from "koa";
+import { MethodNotAllowedError } from "../utils/errors.js";
+import { authentication } from "./middleware/auth.js";
+import { mountedOn } from "./middleware/endpoint.js";
+import { errorHandler } from "./middleware/errorHandler.js";
+import { requestContext } from "./middleware/requestContext.js";
+import { openApiDocument } from "./openapi/document.js";
+import { docsRouter } from "./routes/docs/docs.js";
+import { endpoints, resources } from "./routes/index.js";
+import type { AppContext, AppDeps, AppRouter, AppState } from "./types.js";
+
+export type App = Koa<AppState, object>;
+
+export function buildApp(deps: AppDeps): App {
+  const routers = [
+    ...resources.map(({ router }) => router(deps)),
+    docsRouter(openApiDocument({ endpoints })),
+  ];
+  checkDeclared(routers);
+  // Exact paths: `/api/v1/Users/` is not another name of `/api/v1/users`.
+  const root: AppRouter = new Router({ sensitive: true, strict: true });
+  for (const router of routers) root.use(router.routes());
+
+  const app: App = new Koa();
+  app.on("error", (error: unknown, ctx?: AppContext) => {
+    // Errors after the answer began: a stream broke, or the client went away.
+    deps.log.warn("response failed", { error, route: ctx?.state.route });
+  });
+  app.use(requestContext(deps.log));
+  app.use(errorHandler);
+  app.use(authentication(deps.auth));
+  app.use(root.routes());
+  app.use(answerOtherMethods);
+  return app;
+}
+
+/** A route that is not in the document, or the other way round, is a mistake of ours. */
+function checkDeclared(routers: readonly AppRouter[]): void {
+  const mounted = new Set(routers.flatMap(mountedOn));
+  const missing = endpoints.filter((endpoint) => !mounted.delete(endpoint));
+  const wrong = [...missing, ...mounted].map(({ method, path }) => `${method} ${path}`);
+  if (wrong.length > 0) throw new Error(`Declared and mounted endpoints differ: ${wrong.join(", ")}`);
+}
+
+interface Matched {
+  readonly matched?: readonly { readonly methods: readonly string[] }[];
+}
+
+/** Runs when no route took the request: 405 where the path exists, 204 for OPTIONS; 404 is left to the error handler. */
+async function answerOtherMethods(ctx: AppContext & Matched): Promise<void> {
+  const allow = [...new Set((ctx.matched ?? []).flatMap(({ methods }) => methods))];
+  if (allow.length === 0) return;
+  allow.push("OPTIONS");
+  if (ctx.method !== "OPTIONS") throw new MethodNotAllowedError(allow);
+  ctx.set("Allow", allow.join(", "));
+  ctx.status = 204;
+  return Promise.resolve();
+}

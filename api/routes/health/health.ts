@@ -1,0 +1,96 @@
+import Router from "@koa/router";
+import { poolStatus } from "../../../db/knex.js";
+import { UnavailableError } from "../../../utils/errors.js";
+import { mount } from "../../middleware/endpoint.js";
+import { answerProblem } from "../../middleware/errorHandler.js";
+import type { AppDeps, AppRouter } from "../../types.js";
+import { database, dependencies, live, ready } from "./schema.js";
+
+const RETRY_AFTER_SECONDS = 5;
+/** A probe gets its answer, whatever hangs. */
+const PATIENCE_MS = 2000;
+
+type HealthDeps = Pick<AppDeps, "database" | "redis" | "queue" | "blobs">;
+
+export function healthRouter(deps: HealthDeps): AppRouter {
+  const router: AppRouter = new Router();
+
+  for (const declaration of live) {
+    mount(router, declaration, (ctx) => {
+      ctx.body = { status: "ok" };
+    });
+  }
+
+  for (const declaration of ready) {
+    mount(router, declaration, async (ctx) => {
+      const { state } = await primaryHealth(deps);
+      if (state === "down") {
+        throw new UnavailableError("database", "The database does not answer", RETRY_AFTER_SECONDS);
+      }
+      ctx.body = { status: "ok" };
+    });
+  }
+
+  for (const declaration of database) {
+    mount(router, declaration, async (ctx) => {
+      const primary = await primaryHealth(deps);
+      const report = { primary, replica: null };
+      if (primary.state === "up") {
+        ctx.body = report;
+        return;
+      }
+      ctx.set("Retry-After", String(RETRY_AFTER_SECONDS));
+      answerProblem(ctx, { status: 503, code: "database", detail: "The database does not answer" }, report);
+    });
+  }
+
+  for (const declaration of dependencies) {
+    mount(router, declaration, async (ctx) => {
+      const late = { ok: false, latencyMs: null, detail: "No answer in time" };
+      const [redis, temporal, blobStore] = await Promise.all([
+        inTime(deps.redis.ping(), { ok: false, latencyMs: null }),
+        inTime(deps.queue.health(), late),
+        inTime(deps.blobs.health(), { ok: false, detail: late.detail }),
+      ]);
+      const status = redis.ok && temporal.ok && blobStore.ok ? "ok" : "degraded";
+      ctx.body = { status, redis, temporal, blobStore };
+    });
+  }
+
+  return router;
+}
+
+interface PrimaryHealth {
+  readonly state: "up" | "down";
+  readonly latencyMs: number | null;
+  readonly migration: string | null;
+}
+
+async function primaryHealth({ database }: HealthDeps) {
+  const down: PrimaryHealth = { state: "down", latencyMs: null, migration: null };
+  const health = await inTime(askPrimary(database), down);
+  const { knex, pool: pg } = poolStatus(database);
+  return { ...health, pools: { knex, pg } };
+}
+
+async function askPrimary(database: AppDeps["database"]): Promise<PrimaryHealth> {
+  const started = performance.now();
+  const { rows } = await database.pool.query<{ name: string }>(
+    "select name from knex_migrations order by id desc limit 1",
+  );
+  const latencyMs = Math.round((performance.now() - started) * 100) / 100;
+  return { state: "up", latencyMs, migration: rows[0]?.name ?? null };
+}
+
+/** `otherwise` when the check fails or takes too long; what went wrong is logged by whoever uses the thing. */
+async function inTime<T>(check: Promise<T>, otherwise: T): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<T>((resolve) => {
+    timer = setTimeout(() => resolve(otherwise), PATIENCE_MS);
+  });
+  try {
+    return await Promise.race([check.catch(() => otherwise), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

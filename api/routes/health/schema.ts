@@ -1,0 +1,95 @@
+import Joi from "joi";
+import { type Endpoint, endpoint, type NoInput } from "../../middleware/endpoint.js";
+import { component } from "../../openapi/components.js";
+
+const count = () => Joi.number().integer().required();
+const latency = () =>
+  Joi.number().allow(null).required().description("Milliseconds; null when it does not answer");
+
+const pool = Joi.object({ min: count(), max: count(), used: count(), free: count(), pending: count() });
+
+const statusView = component("Health", Joi.object({ status: Joi.string().valid("ok").required() }));
+
+export const databaseView = component(
+  "DatabaseHealth",
+  Joi.object({
+    primary: Joi.object({
+      state: Joi.string().valid("up", "down").required(),
+      latencyMs: latency(),
+      pools: Joi.object({ knex: pool.required(), pg: pool.required() }).required(),
+      migration: Joi.string().allow(null).required().description("The newest migration that was applied"),
+    }).required(),
+    replica: Joi.valid(null).required().description("There is none"),
+  }),
+);
+
+const dependency = (extra: Joi.SchemaMap) =>
+  Joi.object({ ok: Joi.boolean().required(), ...extra }).required();
+
+export const dependenciesView = component(
+  "Dependencies",
+  Joi.object({
+    status: Joi.string().valid("ok", "degraded").required(),
+    redis: dependency({ latencyMs: latency() }),
+    temporal: dependency({ latencyMs: latency(), detail: Joi.string().allow(null).required() }),
+    blobStore: dependency({ detail: Joi.string().allow(null).required() }),
+  }),
+);
+
+type HealthEndpoint = Endpoint<NoInput, object, undefined, "none">;
+
+interface Check {
+  readonly path: string;
+  readonly name: string;
+  readonly summary: string;
+  readonly answer: string;
+  readonly schema: Joi.Schema;
+}
+
+/** Once at the root, for probes, and once below /api/v1, for clients. */
+const atBothRoots = ({ path, name, summary, answer, schema }: Check): readonly HealthEndpoint[] =>
+  ["", "/api/v1"].map((root) =>
+    endpoint({
+      method: "get",
+      path: `${root}${path}`,
+      operationId: root === "" ? name : `${name}V1`,
+      summary,
+      tags: ["health"],
+      auth: "none",
+      // Probes add parameters of their own.
+      query: Joi.object<object>({}).unknown(true),
+      responses: { 200: { description: answer, schema } },
+    }),
+  );
+
+export const live = atBothRoots({
+  path: "/health",
+  name: "health",
+  summary: "Whether the process runs",
+  answer: "It does",
+  schema: statusView,
+});
+
+export const ready = atBothRoots({
+  path: "/health/ready",
+  name: "healthReady",
+  summary: "Whether requests can be served: the database answers",
+  answer: "Ready",
+  schema: statusView,
+});
+
+export const database = atBothRoots({
+  path: "/health/db",
+  name: "healthDatabase",
+  summary: "The database and the connections to it",
+  answer: "The database answers; without an answer the same fields stand in a 503 problem",
+  schema: databaseView,
+});
+
+export const dependencies = atBothRoots({
+  path: "/health/dependencies",
+  name: "healthDependencies",
+  summary: "What imports and speed need, and requests do not",
+  answer: "The state of each; `degraded` when one does not answer",
+  schema: dependenciesView,
+});

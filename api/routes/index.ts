@@ -1,0 +1,27 @@
+/** All resources. A new one adds a line: its declarations go into the document, its router into the app. */
+import { type Endpoint, endpointsOf } from "../middleware/endpoint.js";
+import type { AppDeps, AppRouter } from "../types.js";
+import { authRouter } from "./auth/auth.js";
+import * as auth from "./auth/schema.js";
+import * as docs from "./docs/schema.js";
+import { healthRouter } from "./health/health.js";
+import * as health from "./health/schema.js";
+import * as users from "./users/schema.js";
+import { usersRouter } from "./users/users.js";
+
+export interface Resource {
+  readonly endpoints: readonly Endpoint[];
+  readonly router: (deps: AppDeps) => AppRouter;
+}
+
+export const resources: readonly Resource[] = [
+  { endpoints: endpointsOf(auth), router: authRouter },
+  { endpoints: endpointsOf(users), router: usersRouter },
+  { endpoints: endpointsOf(health), router: healthRouter },
+];
+
+/** Every endpoint, the documentation's own included, in the order of the document. */
+export const endpoints: readonly Endpoint[] = [
+  ...resources.flatMap((resource) => resource.endpoints),
+  ...endpointsOf(docs),
+];

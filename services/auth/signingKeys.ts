@@ -1,0 +1,67 @@
+/** The key that signs access tokens: from the settings, or made once and kept in the home folder. */
+import { type KeyObject, createSecretKey, randomBytes } from "node:crypto";
+import { link, mkdir, open, readFile, rm } from "node:fs/promises";
+import path from "node:path";
+
+const MIN_BYTES = 32;
+const FILE = "jwt-secret";
+
+export interface SigningKeys {
+  /** Signs new tokens. */
+  readonly current: KeyObject;
+  /** Accepted, `current` first; older ones stay until the tokens they signed have expired. */
+  readonly accepted: readonly [KeyObject, ...KeyObject[]];
+}
+
+/** The first secret signs, all verify. Throws when one is shorter than 32 bytes. */
+export function signingKeys(secrets: readonly [string, ...string[]]): SigningKeys {
+  // A KeyObject, not a string: jsonwebtoken tries a string as a public key first, which costs half a millisecond.
+  const toKey = (secret: string): KeyObject => {
+    const bytes = Buffer.from(secret, "utf8");
+    if (bytes.length < MIN_BYTES) throw new Error(`A signing secret needs at least ${MIN_BYTES} bytes`);
+    return createSecretKey(bytes);
+  };
+  const [first, ...older] = secrets;
+  const current = toKey(first);
+  return { current, accepted: [current, ...older.map(toKey)] };
+}
+
+/** Several processes may call this at once for one folder: all get the same key. */
+export async function loadSigningKeys(home: string, secret: string | undefined): Promise<SigningKeys> {
+  return signingKeys([secret ?? (await keptSecret(home))]);
+}
+
+async function keptSecret(home: string): Promise<string> {
+  const target = path.join(home, FILE);
+  const found = await readIfThere(target);
+  if (found !== null) return found;
+  await mkdir(home, { recursive: true });
+  const draft = path.join(home, `.${FILE}.${process.pid}.${randomBytes(6).toString("hex")}`);
+  try {
+    const file = await open(draft, "wx", 0o600);
+    try {
+      await file.writeFile(`${randomBytes(48).toString("base64url")}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    // Whole or not at all, and never over one that is there: the first link wins, the others read it.
+    await link(draft, target).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    });
+  } finally {
+    await rm(draft, { force: true });
+  }
+  const kept = await readIfThere(target);
+  if (kept === null) throw new Error(`${target} vanished while it was being made`);
+  return kept;
+}
+
+async function readIfThere(file: string): Promise<string | null> {
+  try {
+    return (await readFile(file, "utf8")).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}

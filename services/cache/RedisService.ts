@@ -1,0 +1,180 @@
+/**
+ * Redis as comfort: it makes things faster and is never the only place where something is kept. When it is
+ * gone every read is a miss and every write is skipped; no caller ever sees an error from here.
+ */
+import { Redis } from "ioredis";
+import type { Logger } from "../../utils/logger.js";
+
+export interface RedisOptions {
+  readonly url: string;
+  readonly log: Logger;
+  /** Put before every key, so that several installations (and test runs) can share a server. */
+  readonly namespace?: string;
+}
+
+export interface RedisHealth {
+  readonly ok: boolean;
+  readonly latencyMs: number | null;
+}
+
+/** Answer of a command, or the fact that there was none. */
+type Outcome<T> = { readonly reached: true; readonly value: T } | { readonly reached: false };
+
+const CONNECT_TIMEOUT_MS = 1000;
+const COMMAND_TIMEOUT_MS = 300;
+/** So many failures in a row open the breaker: an outage then costs a few timeouts, not one per request. */
+const BREAKER_FAILURES = 3;
+const BREAKER_OPEN_MS = 2000;
+/** Keys written together must not expire together. */
+const TTL_JITTER = 0.1;
+
+export class RedisService {
+  readonly #client: Redis;
+  readonly #log: Logger;
+  readonly #namespace: string;
+  readonly #loading = new Map<string, Promise<unknown>>();
+  #failures = 0;
+  #openUntil = 0;
+  #reported: "up" | "down" = "up";
+
+  constructor({ url, log, namespace = "playlog" }: RedisOptions) {
+    this.#log = log;
+    this.#namespace = namespace;
+    this.#client = new Redis(url, {
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 1,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      commandTimeout: COMMAND_TIMEOUT_MS,
+      autoResendUnfulfilledCommands: false, // a command whose answer was lost may have run
+      retryStrategy: (attempt) => Math.min(100 * 2 ** attempt, 2000) + Math.random() * 100,
+    });
+    this.#client.on("error", (error: Error) => this.#report("down", error));
+    this.#client.on("ready", () => {
+      this.#failures = 0;
+      this.#openUntil = 0;
+      this.#report("up");
+    });
+  }
+
+  /** Waits up to a second for the first connection; goes on trying in the background. True when connected. */
+  async connect(): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<false>((resolve) => {
+      timer = setTimeout(() => resolve(false), CONNECT_TIMEOUT_MS);
+    });
+    const connected = this.#client.connect().then(
+      () => true,
+      () => false, // reported by the "error" listener
+    );
+    try {
+      return await Promise.race([connected, deadline]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Null when there is no such key, or no Redis. */
+  async get(key: string): Promise<string | null> {
+    const outcome = await this.#run(() => this.#client.get(this.#key(key)));
+    return outcome.reached ? outcome.value : null;
+  }
+
+  /** False when Redis could not be reached: the old value, if any, may still be there. */
+  async set(key: string, value: string, ttlSeconds: number): Promise<boolean> {
+    const ttlMs = Math.max(1, Math.round(ttlSeconds * 1000));
+    return (await this.#run(() => this.#client.set(this.#key(key), value, "PX", ttlMs))).reached;
+  }
+
+  /** False when Redis could not be reached: the keys may still be there. */
+  async del(...keys: readonly string[]): Promise<boolean> {
+    return (await this.#run(() => this.#client.del(keys.map((key) => this.#key(key))))).reached;
+  }
+
+  /**
+   * The value under `key`, else what `load` gives, kept for about `ttlSeconds`. Callers that ask for one key at
+   * the same time share one `load`. Null is not kept. `parse` judges what was found: null means "not ours,
+   * load again".
+   */
+  async getOrLoad<T>(
+    key: string,
+    ttlSeconds: number,
+    load: () => Promise<T | null>,
+    parse: (found: unknown) => T | null,
+  ): Promise<T | null> {
+    const running = this.#loading.get(key);
+    // Only this method fills the map, and a key always stands for one type.
+    if (running !== undefined) return running as Promise<T | null>;
+    const loading = this.#readThrough(key, ttlSeconds, load, parse).finally(() => this.#loading.delete(key));
+    this.#loading.set(key, loading);
+    return loading;
+  }
+
+  /** Asks the server even while the breaker is open. */
+  async ping(): Promise<RedisHealth> {
+    const started = performance.now();
+    try {
+      await this.#client.ping();
+      return { ok: true, latencyMs: Math.round((performance.now() - started) * 100) / 100 };
+    } catch {
+      return { ok: false, latencyMs: null };
+    }
+  }
+
+  /** May be called twice, and without `connect`. */
+  close(): void {
+    this.#client.disconnect();
+  }
+
+  async #readThrough<T>(
+    key: string,
+    ttlSeconds: number,
+    load: () => Promise<T | null>,
+    parse: (found: unknown) => T | null,
+  ): Promise<T | null> {
+    const found = await this.get(key);
+    const known = found === null ? null : parse(parseJson(found));
+    if (known !== null) return known;
+    const value = await load();
+    if (value !== null) {
+      const jitter = 1 + (Math.random() * 2 - 1) * TTL_JITTER;
+      await this.set(key, JSON.stringify(value), ttlSeconds * jitter);
+    }
+    return value;
+  }
+
+  #key(key: string): string {
+    return `${this.#namespace}:${key}`;
+  }
+
+  async #run<T>(command: () => Promise<T>): Promise<Outcome<T>> {
+    if (performance.now() < this.#openUntil) return { reached: false };
+    try {
+      const value = await command();
+      this.#failures = 0;
+      this.#report("up");
+      return { reached: true, value };
+    } catch (error) {
+      this.#failures += 1;
+      if (this.#failures >= BREAKER_FAILURES) this.#openUntil = performance.now() + BREAKER_OPEN_MS;
+      this.#report("down", error);
+      return { reached: false };
+    }
+  }
+
+  /** One line per change of state, not one per command. */
+  #report(state: "up" | "down", error?: unknown): void {
+    if (state === this.#reported) return;
+    this.#reported = state;
+    if (state === "up") this.#log.info("redis answers again");
+    else this.#log.warn("redis does not answer; going on without it", { error });
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
