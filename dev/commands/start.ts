@@ -5,13 +5,18 @@ import { onEnding } from "../endings.js";
 
 export async function run(): Promise<void> {
   await runApp((app) => {
-    console.log(`playlog ready: ${app.url}`);
-    console.log(`  API docs     ${app.docsUrl}`);
-    if (app.temporalUiUrl !== undefined) console.log(`  Temporal UI  ${app.temporalUiUrl}`);
-    console.log(`  Data, logs   ${app.home}`);
-    console.log("  Stop with Ctrl-C");
+    announce(app);
     return Promise.resolve("stay");
   });
+}
+
+/** The first line is one for machines to wait for. */
+export function announce(app: App): void {
+  console.log(`playlog ready: ${app.url}`);
+  console.log(`  API docs     ${app.docsUrl}`);
+  if (app.temporalUiUrl !== undefined) console.log(`  Temporal UI  ${app.temporalUiUrl}`);
+  console.log(`  Data, logs   ${app.home}`);
+  console.log("  Stop with Ctrl-C");
 }
 
 /**
