@@ -55,6 +55,8 @@ export interface OpenPartsInput extends ImportRun {
 export interface PreparedImport {
   readonly partsTotal: number;
   readonly partsOpen: number;
+  /** Whose data it is (`spotify`), `mixed` for several providers; for finding the run. */
+  readonly provider: string;
 }
 
 /** `stopped`: the job was asked to stop; what was committed stays. */
@@ -111,6 +113,10 @@ export const NON_RETRYABLE_FAILURES = [
   "entry_unsupported",
   "encrypted",
   "unrecognised_format",
+  "file_truncated",
+  "csv_unclosed_quote",
+  "header",
+  "encoding",
   "no_known_files",
   "empty_file",
   "storage_lost",

@@ -31,6 +31,7 @@ import { failureOf, isClosed, isFinalForJob } from "./failures.js";
 
 const stateQuery = defineQuery<ImportState>(STATE_QUERY);
 const phaseKey = defineSearchAttributeKey(SEARCH_ATTRIBUTES.phase, SearchAttributeType.KEYWORD);
+const providerKey = defineSearchAttributeKey(SEARCH_ATTRIBUTES.provider, SearchAttributeType.KEYWORD);
 
 /** How many part numbers one look at the table fetches; keeps every payload small, however many files there are. */
 const PAGE = 500;
@@ -54,9 +55,14 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
     description: "Phase, counts and the parts being imported at this moment",
   });
   const show = (): void => setCurrentDetails(describe(phase, progress, [...inFlight.keys()]));
-  const enter = (next: ImportPhase): void => {
+  const enter = (next: ImportPhase, provider?: string): void => {
     phase = next;
-    if (input.searchAttributes) upsertSearchAttributes([{ key: phaseKey, value: next }]);
+    if (input.searchAttributes) {
+      upsertSearchAttributes([
+        { key: phaseKey, value: next },
+        ...(provider === undefined ? [] : [{ key: providerKey, value: provider }]),
+      ]);
+    }
     show();
   };
 
@@ -135,7 +141,7 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
         partsTotal: prepared.partsTotal,
         partsDone: prepared.partsTotal - prepared.partsOpen,
       };
-      enter("importing");
+      enter("importing", prepared.provider);
     } else {
       phase = "importing";
       show();

@@ -60,6 +60,7 @@ export const IMPORT_ERRORS = {
   provider: "The provider did not answer as documented",
   resource_limit: "The import needed more memory or disk than allowed",
   stopped_by_operator: "The workflow was stopped from outside",
+  ledger_mismatch: "The counts of this import do not add up",
 } as const;
 
 export type DuplicateReason = keyof typeof DUPLICATE_REASONS;

@@ -1,0 +1,32 @@
+/** How errors of the steps look to Temporal: what must not be retried, and under which name. */
+import { CancelledFailure } from "@temporalio/activity";
+import { ApplicationFailure } from "@temporalio/common";
+import { sqlState } from "../db/errors.js";
+import { JobClosedError } from "../services/import/jobs.js";
+import { ImportError } from "../services/import/verdicts.js";
+import { NON_RETRYABLE_FAILURES } from "../workflows/contracts.js";
+
+/**
+ * The failure to throw from an activity. Errors of a kind that running again may cure stay retryable; their
+ * messages are replaced when they come from the database, for those can quote rows, and a history outlives an account.
+ */
+export function toFailure(error: unknown, signal: AbortSignal): Error {
+  if (error instanceof CancelledFailure) return error;
+  if (signal.aborted) {
+    return signal.reason instanceof CancelledFailure ? signal.reason : new CancelledFailure("stopped");
+  }
+  if (error instanceof JobClosedError) return nonRetryable("job_closed", error.message);
+  if (error instanceof ImportError) {
+    const final = NON_RETRYABLE_FAILURES.some((type) => type === error.code);
+    return final
+      ? nonRetryable(error.code, error.message)
+      : ApplicationFailure.retryable(error.message, error.code);
+  }
+  const state = sqlState(error);
+  if (state !== null) return ApplicationFailure.retryable(`The database reported ${state}`, "database");
+  const message = error instanceof Error ? error.message : String(error);
+  return ApplicationFailure.retryable(message, error instanceof Error ? error.name : "unknown");
+}
+
+const nonRetryable = (type: string, message: string): ApplicationFailure =>
+  ApplicationFailure.nonRetryable(message, type);

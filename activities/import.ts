@@ -1,0 +1,84 @@
+/** The steps of an import as Temporal activities: heartbeat, cancellation and kinds of failure live here, the work does not. */
+import { activityInfo, Context } from "@temporalio/activity";
+import type { ImportSteps } from "../services/import/steps.js";
+import type { StepContext } from "../services/import/stepContext.js";
+import { withLogFields } from "../utils/logger.js";
+import type { Logger } from "../utils/logger.js";
+import type {
+  FailPartInput,
+  FinishedImport,
+  FinishInput,
+  ImportRun,
+  OpenPartsInput,
+  PartRef,
+  PartResult,
+  PreparedImport,
+} from "../workflows/contracts.js";
+import { toFailure } from "./failures.js";
+
+export interface ImportActivitiesDependencies {
+  readonly steps: ImportSteps;
+  readonly log: Logger;
+}
+
+/** From this attempt on a failure is no passing trouble any more, and somebody should look. */
+const ALARMING_ATTEMPT = 5;
+
+export function createImportActivities({ steps, log }: ImportActivitiesDependencies) {
+  const run = async <T>(ref: ImportRun, work: (context: StepContext) => Promise<T>): Promise<T> => {
+    const context = Context.current();
+    const { activityType, attempt } = activityInfo();
+    const fields = { importId: ref.importId, attempt: ref.attempt, activity: activityType };
+    return withLogFields(fields, async () => {
+      const pulse = startPulse(context);
+      try {
+        return await work({ signal: context.cancellationSignal, heartbeat: pulse.beat, log });
+      } catch (error) {
+        if (!context.cancellationSignal.aborted)
+          log[attempt >= ALARMING_ATTEMPT ? "error" : "warn"]("an activity failed", {
+            tries: attempt,
+            error,
+          });
+        throw toFailure(error, context.cancellationSignal);
+      } finally {
+        pulse.stop();
+      }
+    });
+  };
+
+  return {
+    prepare: (ref: ImportRun): Promise<PreparedImport> => run(ref, (context) => steps.prepare(ref, context)),
+
+    openParts: (input: OpenPartsInput): Promise<number[]> =>
+      run(input, () => steps.openParts(input, input.afterPart, input.limit)),
+
+    importPart: (input: PartRef): Promise<PartResult> =>
+      run(input, (context) => steps.importPart(input, input.partNo, context)),
+
+    failPart: (input: FailPartInput): Promise<PartResult> =>
+      run(input, () => steps.failPart(input, input.partNo, { code: input.code, message: input.message })),
+
+    finish: (input: FinishInput): Promise<FinishedImport> =>
+      run(input, async () => ({ status: await steps.finish(input, input) })),
+  };
+}
+
+export type ImportActivities = ReturnType<typeof createImportActivities>;
+
+/**
+ * Heartbeats by the clock, with the newest details: a step that waits long for the database is alive too. Without
+ * a heartbeat timeout none are sent.
+ */
+function startPulse(context: Context): { beat: StepContext["heartbeat"]; stop: () => void } {
+  let details: Readonly<Record<string, string | number>> = {};
+  const { heartbeatTimeoutMs } = context.info;
+  if (heartbeatTimeoutMs === undefined || heartbeatTimeoutMs === 0) return { beat: () => {}, stop: () => {} };
+  const timer = setInterval(() => context.heartbeat(details), heartbeatTimeoutMs / 4);
+  context.heartbeat(details);
+  return {
+    beat: (info) => {
+      details = info;
+    },
+    stop: () => clearInterval(timer),
+  };
+}

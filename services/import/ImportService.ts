@@ -1,0 +1,194 @@
+/** Imports, for the api: accept an upload, look, cancel, retry. The work itself is done by the steps, elsewhere. */
+import { createHash } from "node:crypto";
+import type { Pool } from "pg";
+import { v7 as uuidv7 } from "uuid";
+import type { Logger } from "../../utils/logger.js";
+import { decodeCursor, encodeCursor } from "../../utils/pagination.js";
+import { importWorkflowId } from "../../workflows/contracts.js";
+import type { BlobStore, StoredBlob } from "../storage/BlobStore.js";
+import { cancelJob, noSuchImport, retryJob, START_GRACE_SECONDS } from "./control.js";
+import type { ImportQueue } from "./ImportQueue.js";
+import { findJob, jobsOfUser, OPEN_STATUSES } from "./jobs.js";
+import type { ImportOptions, JobRow } from "./jobs.js";
+import { ledgerRows } from "./ledger.js";
+import type { LedgerFilter, LedgerRow } from "./ledger.js";
+import { enqueueJob } from "./starting.js";
+import { viewsOf } from "./views.js";
+import type { ImportJobView } from "./views.js";
+
+export interface ImportServiceDependencies {
+  readonly pool: Pool;
+  readonly queue: ImportQueue;
+  readonly blobs: BlobStore;
+  readonly log: Logger;
+  /** Records per batch of jobs accepted from now on. */
+  readonly batchRows: number;
+  readonly blobKeepDays: number;
+}
+
+export interface AcceptedUpload {
+  readonly userId: string;
+  readonly kind: "file";
+  readonly filename: string | null;
+  readonly blob: StoredBlob;
+  readonly options: ImportOptions;
+}
+
+export interface Page<T> {
+  readonly data: T[];
+  readonly nextCursor: string | null;
+}
+
+const JOBS = "imports";
+const ROWS = "import-rows";
+
+export class ImportService {
+  constructor(private readonly deps: ImportServiceDependencies) {}
+
+  /**
+   * Makes a job of a stored upload and starts it. Durable once it resolves, whatever the queue says: a start that
+   * failed is made up for later. The same upload by the same user, while the first is open, is the first: then
+   * `created` is false and the second blob is deleted.
+   */
+  async accept(upload: AcceptedUpload): Promise<{ job: ImportJobView; created: boolean }> {
+    const optionsHash = createHash("sha256").update(canonical(upload.options)).digest();
+    for (;;) {
+      const id = await this.#insert(upload, optionsHash);
+      if (id !== null) {
+        await enqueueJob(this.deps, (await findJob(this.deps.pool, id))!);
+        return { job: await this.find(upload.userId, id), created: true };
+      }
+      const open = await this.deps.pool.query<{ id: string }>(
+        `select id from import_jobs
+          where user_id = $1 and sha256 = $2 and options_hash = $3 and status = any($4::import_status[])`,
+        [upload.userId, upload.blob.sha256, optionsHash, OPEN_STATUSES],
+      );
+      const first = open.rows[0];
+      if (first === undefined) continue; // it was closed a moment ago: this upload is a new one
+      await this.deps.blobs.delete(upload.blob.key);
+      return { job: await this.find(upload.userId, first.id), created: false };
+    }
+  }
+
+  /** Throws `NotFoundError`, for a stranger's import too. */
+  async find(userId: string, id: string): Promise<ImportJobView> {
+    const [view] = await viewsOf(this.deps.pool, [await this.#own(userId, id)]);
+    return view!;
+  }
+
+  /** Newest first. */
+  async list(
+    userId: string,
+    { limit, cursor }: { readonly limit: number; readonly cursor?: string | undefined },
+  ): Promise<Page<ImportJobView>> {
+    const before = cursor === undefined ? null : decodeCursor(JOBS, cursor, readJobPlace);
+    const jobs = await jobsOfUser(this.deps.pool, userId, limit + 1, before);
+    const page = jobs.slice(0, limit);
+    const last = page.at(-1);
+    const nextCursor =
+      jobs.length > limit && last !== undefined ? encodeCursor(JOBS, [last.cursor_at, last.id]) : null;
+    return { data: await viewsOf(this.deps.pool, page), nextCursor };
+  }
+
+  /** Duplicates, skipped and rejected records in order of file and position. */
+  async rows(
+    userId: string,
+    id: string,
+    query: LedgerFilter & { readonly limit: number; readonly cursor?: string | undefined },
+  ): Promise<Page<LedgerRow>> {
+    const job = await this.#own(userId, id);
+    const after =
+      query.cursor === undefined ? null : decodeCursor(`${ROWS}:${id}`, query.cursor, readRowPlace);
+    const data: LedgerRow[] = [];
+    let last: readonly [number, number] | null = null;
+    for await (const { place, ...row } of ledgerRows(this.deps.pool, job, query, after)) {
+      if (data.length === query.limit)
+        return { data, nextCursor: last === null ? null : encodeCursor(`${ROWS}:${id}`, last) };
+      data.push(row);
+      last = [place.partNo, place.position];
+    }
+    return { data, nextCursor: null };
+  }
+
+  /**
+   * All rows of the ledger, for an export of any size. Throws `NotFoundError` before the first row.
+   */
+  async allRows(userId: string, id: string, filter: LedgerFilter): Promise<AsyncGenerator<LedgerRow>> {
+    const job = await this.#own(userId, id);
+    return withoutPlace(ledgerRows(this.deps.pool, job, filter, null));
+  }
+
+  /** `changed` is false when it is cancelled already, or being cancelled. Throws `NotFoundError`, `ConflictError`. */
+  async cancel(userId: string, id: string): Promise<{ job: ImportJobView; changed: boolean }> {
+    const { effect, attempt } = await cancelJob(this.deps.pool, userId, id, this.deps.blobKeepDays);
+    if (effect !== "already") {
+      try {
+        await this.deps.queue.requestCancel({ importId: id, attempt });
+      } catch (error) {
+        // The row says it; the worker sees that at the next batch border, and the reconciler asks again.
+        this.deps.log.warn("the queue could not be asked to cancel", { importId: id, error });
+      }
+    }
+    return { job: await this.find(userId, id), changed: effect !== "already" };
+  }
+
+  /** `changed` is false when it is queued or running. Throws `NotFoundError`, `ConflictError`. */
+  async retry(userId: string, id: string): Promise<{ job: ImportJobView; changed: boolean }> {
+    const { effect } = await retryJob(this.deps.pool, userId, id);
+    if (effect === "queued") await enqueueJob(this.deps, (await findJob(this.deps.pool, id))!);
+    return { job: await this.find(userId, id), changed: effect === "queued" };
+  }
+
+  async #own(userId: string, id: string): Promise<JobRow> {
+    const job = await findJob(this.deps.pool, id);
+    if (job === undefined || job.user_id !== userId) throw noSuchImport();
+    return job;
+  }
+
+  /** Null when the same upload is open. */
+  async #insert(upload: AcceptedUpload, optionsHash: Buffer): Promise<string | null> {
+    const id = uuidv7();
+    const inserted = await this.deps.pool.query(
+      `insert into import_jobs (id, user_id, kind, source, filename, size_bytes, sha256, blob_key, options, options_hash,
+         batch_rows, workflow_id, start_attempts, next_start_at)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, now() + make_interval(secs => $13))
+       on conflict (user_id, sha256, options_hash) where status in ('queued', 'running', 'paused', 'cancelling')
+       do nothing`,
+      [
+        id,
+        upload.userId,
+        upload.kind,
+        upload.options.source,
+        upload.filename,
+        upload.blob.sizeBytes,
+        upload.blob.sha256,
+        upload.blob.key,
+        upload.options,
+        optionsHash,
+        this.deps.batchRows,
+        importWorkflowId(id, 1),
+        START_GRACE_SECONDS,
+      ],
+    );
+    return inserted.rowCount === 1 ? id : null;
+  }
+}
+
+/** Keys in order, so that equal options are equal text. */
+function canonical(options: ImportOptions): string {
+  return JSON.stringify(Object.entries(options).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+async function* withoutPlace(rows: AsyncIterable<LedgerRow & { place: unknown }>): AsyncGenerator<LedgerRow> {
+  for await (const { place: _place, ...row } of rows) yield row;
+}
+
+function readJobPlace(parts: readonly unknown[]): { createdAt: string; id: string } | null {
+  const [createdAt, id] = parts;
+  return typeof createdAt === "string" && typeof id === "string" ? { createdAt, id } : null;
+}
+
+function readRowPlace(parts: readonly unknown[]): { partNo: number; position: number } | null {
+  const [partNo, position] = parts;
+  return typeof partNo === "number" && typeof position === "number" ? { partNo, position } : null;
+}

@@ -1,0 +1,78 @@
+/**
+ * The steps of an import, for whatever runs them: prepare once, each part, finish. Every step may run any number
+ * of times, also twice at once, and has its effect once. Nothing here knows the queue that calls it.
+ *
+ * Steps throw `ImportError` where running again cannot help, `JobClosedError` when this run has nothing to do any more,
+ * the signal's reason when they were asked to stop, and anything else (a lost connection) to be run again.
+ */
+import { closeJob } from "./closing.js";
+import type { Ending } from "./closing.js";
+import { assertOpen, findJob, JobClosedError, lockJob } from "./jobs.js";
+import type { ImportStatus, RunRef } from "./jobs.js";
+import { importPart } from "./partImport.js";
+import type { PartOutcome } from "./partImport.js";
+import { prepare } from "./prepare.js";
+import type { Prepared } from "./prepare.js";
+import type { StepContext, StepsDependencies } from "./stepContext.js";
+import { ImportError } from "./verdicts.js";
+import { inTransaction } from "./writing/transaction.js";
+
+export interface ImportSteps {
+  /** Detects what is in the upload and writes its parts. */
+  prepare(ref: RunRef, context: StepContext): Promise<Prepared>;
+  /** Numbers, ascending and greater than `afterPart`, of parts that are not settled. */
+  openParts(ref: RunRef, afterPart: number, limit: number): Promise<number[]>;
+  importPart(ref: RunRef, partNo: number, context: StepContext): Promise<PartOutcome>;
+  /** Settles a part that no attempt could finish; what is in stays in. */
+  failPart(
+    ref: RunRef,
+    partNo: number,
+    error: { readonly code: string; readonly message: string },
+  ): Promise<PartOutcome>;
+  /** Closes the job. Never cancelled half way; a second call changes nothing. */
+  finish(ref: RunRef, ending: Ending): Promise<ImportStatus>;
+}
+
+export function createImportSteps(deps: StepsDependencies): ImportSteps {
+  return {
+    prepare: (ref, context) => prepare(deps, ref, context),
+    importPart: (ref, partNo, context) => importPart(deps, ref, partNo, context),
+
+    async openParts(ref, afterPart, limit) {
+      assertOpen(await findJob(deps.pool, ref.importId), ref);
+      const found = await deps.pool.query<{ part_no: number }>(
+        `select part_no from import_parts
+          where job_id = $1 and part_no > $2 and status in ('queued', 'running')
+          order by part_no limit $3`,
+        [ref.importId, afterPart, limit],
+      );
+      return found.rows.map((row) => row.part_no);
+    },
+
+    async failPart(ref, partNo, error) {
+      return inTransaction(deps.pool, async (client) => {
+        const job = await lockJob(client, ref.importId);
+        assertOpen(job, ref);
+        const failed = await client.query<{ read: number; inserted: number }>(
+          `update import_parts set status = 'failed', error_code = $3, error_message = $4, finished_at = now()
+            where job_id = $1 and part_no = $2 returning read, inserted`,
+          [ref.importId, partNo, error.code, error.message.slice(0, 1000)],
+        );
+        await client.query("update import_jobs set version = version + 1 where id = $1", [ref.importId]);
+        const { read, inserted } = failed.rows[0] ?? { read: 0, inserted: 0 };
+        return { status: "failed", read, inserted };
+      });
+    },
+
+    async finish(ref, ending) {
+      return inTransaction(deps.pool, async (client) => {
+        const job = await lockJob(client, ref.importId);
+        if (job === undefined) throw new ImportError("owner_gone");
+        if (job.attempt !== ref.attempt) throw new JobClosedError(ref);
+        if (job.status !== "running" && job.status !== "cancelling" && job.status !== "queued")
+          return job.status;
+        return closeJob(client, job, ending, deps.blobKeepDays);
+      });
+    },
+  };
+}

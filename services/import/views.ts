@@ -1,0 +1,102 @@
+/** An import as its owner sees it: the one shape of every answer about it. */
+import type { Pool, PoolClient } from "pg";
+import type { ImportOptions, ImportStatus, JobRow, PartRow, PartStatus, Totals } from "./jobs.js";
+import { isOpen, partsOf } from "./jobs.js";
+import { countsOf, progressOf, reasonsOf } from "./progress.js";
+import type { Progress } from "./progress.js";
+
+/** Unknown fields are null, never left out. */
+export interface ImportJobView {
+  readonly id: string;
+  readonly kind: "file" | "sync";
+  readonly status: ImportStatus;
+  /** What the client asked for; null: every known format in the upload. */
+  readonly source: string | null;
+  /** Families found in the upload. */
+  readonly sources: readonly string[];
+  readonly filename: string | null;
+  readonly sizeBytes: number | null;
+  /** Hexadecimal. */
+  readonly sha256: string | null;
+  readonly dryRun: boolean;
+  readonly options: ImportOptions;
+  readonly counts: Totals["counts"];
+  readonly skipped: Readonly<Record<string, number>>;
+  readonly rejected: Readonly<Record<string, number>>;
+  readonly duplicate: Readonly<Record<string, number>>;
+  readonly progress: Progress;
+  readonly parts: readonly ImportPartView[];
+  readonly waiting: { readonly reason: string; readonly until: Date | null } | null;
+  readonly error: { readonly code: string; readonly message: string } | null;
+  readonly workflowId: string;
+  /** Grows with every visible change. */
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly startedAt: Date | null;
+  readonly finishedAt: Date | null;
+}
+
+export interface ImportPartView {
+  readonly name: string;
+  readonly format: string | null;
+  readonly status: PartStatus;
+  readonly counts: Totals["counts"];
+  readonly error: { readonly code: string; readonly message: string } | null;
+}
+
+/** Views of jobs, in the given order; three statements whatever their number. */
+export async function viewsOf(
+  client: Pick<Pool | PoolClient, "query">,
+  jobs: readonly JobRow[],
+): Promise<ImportJobView[]> {
+  if (jobs.length === 0) return [];
+  const parts = new Map<string, PartRow[]>(jobs.map((job) => [job.id, []]));
+  for (const part of await partsOf(client, [...parts.keys()])) parts.get(part.job_id)?.push(part);
+  const live = jobs.filter((job) => job.totals === null).map((job) => job.id);
+  const reasons = await reasonsOf(client, live);
+  return jobs.map((job) => {
+    const own = parts.get(job.id) ?? [];
+    const totals = job.totals ?? { counts: countsOf(own), reasons: reasons.get(job.id)! };
+    return viewOf(job, own, totals);
+  });
+}
+
+function viewOf(job: JobRow, parts: readonly PartRow[], totals: Totals): ImportJobView {
+  return {
+    id: job.id,
+    kind: job.kind,
+    status: job.status,
+    source: job.source,
+    sources: job.sources,
+    filename: job.filename,
+    sizeBytes: job.size_bytes,
+    sha256: job.sha256?.toString("hex") ?? null,
+    dryRun: job.dry_run,
+    options: { source: job.options.source ?? null },
+    counts: totals.counts,
+    skipped: totals.reasons.skipped,
+    rejected: totals.reasons.rejected,
+    duplicate: totals.reasons.duplicate,
+    progress: progressOf(job, parts),
+    parts: parts.map((part) => ({
+      name: part.name,
+      format: part.format,
+      status: part.status,
+      counts: countsOf([part]),
+      error: errorOf(part.error_code, part.error_message),
+    })),
+    waiting:
+      isOpen(job.status) && job.waiting_reason !== null
+        ? { reason: job.waiting_reason, until: job.waiting_until }
+        : null,
+    error: errorOf(job.error_code, job.error_message),
+    workflowId: job.workflow_id,
+    version: job.version,
+    createdAt: job.created_at,
+    startedAt: job.started_at,
+    finishedAt: job.finished_at,
+  };
+}
+
+const errorOf = (code: string | null, message: string | null) =>
+  code === null ? null : { code, message: message ?? code };
