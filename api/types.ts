@@ -7,6 +7,7 @@ import type { UserRole } from "../db/models/enums.js";
 import type { AuthService } from "../services/auth/AuthService.js";
 import type { RedisService } from "../services/cache/RedisService.js";
 import type { HistoryService } from "../services/history/HistoryService.js";
+import type { ImportService } from "../services/import/ImportService.js";
 import type { ImportQueue } from "../services/import/ImportQueue.js";
 import type { BlobStore } from "../services/storage/BlobStore.js";
 import type { UserService } from "../services/users/UserService.js";
@@ -46,5 +47,6 @@ export interface AppDeps {
   readonly auth: AuthService;
   readonly users: UserService;
   readonly history: HistoryService;
+  readonly imports: ImportService;
   readonly log: Logger;
 }

@@ -6,6 +6,8 @@ import * as auth from "./auth/schema.js";
 import * as docs from "./docs/schema.js";
 import { healthRouter } from "./health/health.js";
 import * as health from "./health/schema.js";
+import { listeningHistoryRouter } from "./listening-history/listeningHistory.js";
+import * as listeningHistory from "./listening-history/schema.js";
 import * as users from "./users/schema.js";
 import { usersRouter } from "./users/users.js";
 
@@ -17,6 +19,7 @@ export interface Resource {
 export const resources: readonly Resource[] = [
   { endpoints: endpointsOf(auth), router: authRouter },
   { endpoints: endpointsOf(users), router: usersRouter },
+  { endpoints: endpointsOf(listeningHistory), router: listeningHistoryRouter },
   { endpoints: endpointsOf(health), router: healthRouter },
 ];
 

@@ -1,5 +1,5 @@
 /** Accounts and their sessions: register, log in, refresh, log out, and who a token belongs to. */
-import { v7 as uuidv7 } from "uuid";
+import { uuidv7 } from "../../utils/uuid.js";
 import { brokenConstraint } from "../../db/errors.js";
 import type { Database } from "../../db/knex.js";
 import { User } from "../../db/models/User.js";

@@ -5,7 +5,7 @@
  * copy. So a copy is believed only while the revocation watch is trusted, and the watch has the last word.
  */
 import { randomBytes } from "node:crypto";
-import { v7 as uuidv7 } from "uuid";
+import { uuidv7 } from "../../utils/uuid.js";
 import type { Database } from "../../db/knex.js";
 import { USER_ROLES, type UserRole } from "../../db/models/enums.js";
 import type { RedisService } from "../cache/RedisService.js";

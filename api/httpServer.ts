@@ -1,0 +1,108 @@
+/** The HTTP server around the app: time limits, answers to what is no HTTP, and an end without broken requests. */
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import type { App } from "./app.js";
+import { PROBLEM_TYPE } from "./middleware/errorHandler.js";
+
+/** For the request line and the headers. Bodies have limits of their own: an upload may take hours. */
+const HEADERS_TIMEOUT_MS = 15_000;
+/** Longer than the idle time of common proxies, so that the proxy closes first. */
+const KEEP_ALIVE_MS = 65_000;
+const MAX_HEADER_BYTES = 16 * 1024;
+
+export interface HttpServer {
+  readonly url: string;
+  readonly port: number;
+  /**
+   * Takes no new connections, tells the open ones to close after their answer, and resolves when the last
+   * request is answered; whatever still runs after `graceMs` is cut off. True when nothing was.
+   */
+  close(graceMs: number): Promise<boolean>;
+}
+
+/** @param port 0 for any free one */
+export async function serve(app: App, host: string, port: number): Promise<HttpServer> {
+  const handle = app.callback();
+  const open = new Set<ServerResponse>();
+  let closing = false;
+
+  const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
+    open.add(res);
+    res.once("close", () => open.delete(res));
+    if (closing) res.setHeader("Connection", "close");
+    void handle(req, res); // koa handles its own errors; the promise never rejects
+  };
+  const server = createServer(
+    { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: 0 },
+    onRequest,
+  );
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.on("clientError", answerClientError);
+  await listening(server, host, port);
+  const address = server.address() as AddressInfo; // a TCP server that listens has one
+  const shown = address.family === "IPv6" ? `[${address.address}]` : address.address;
+
+  return {
+    url: `http://${shown}:${address.port}`,
+    port: address.port,
+    close: async (graceMs) => {
+      closing = true;
+      for (const res of open) if (!res.headersSent) res.setHeader("Connection", "close");
+      let cut = false;
+      const timer = setTimeout(() => {
+        cut = open.size > 0;
+        server.closeAllConnections();
+      }, graceMs);
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeIdleConnections();
+      });
+      clearTimeout(timer);
+      return !cut;
+    },
+  };
+}
+
+async function listening(server: Server, host: string, port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+/** What the parser refused never becomes a request, so it is answered here, in the same form as all errors. */
+function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable || socket.bytesWritten > 0) {
+    socket.destroy();
+    return;
+  }
+  const [status, code] = clientErrors[error.code ?? ""] ?? ([400, "bad_request"] as const);
+  const title = STATUS_CODES[status] ?? "Error";
+  const body = JSON.stringify({
+    type: `urn:playlog:problem:${code}`,
+    title,
+    status,
+    detail: "This is not a request that this server can read",
+    code,
+    requestId: "",
+    errors: [],
+  });
+  socket.end(
+    `HTTP/1.1 ${status} ${title}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+const clientErrors: Readonly<Record<string, readonly [status: number, code: string]>> = {
+  HPE_HEADER_OVERFLOW: [431, "headers_too_large"],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, "request_timeout"],
+};
