@@ -24,6 +24,5 @@ COPY --from=packages /app/node_modules ./node_modules
 COPY package.json ./
 COPY --from=build /app/dist ./dist
 USER node
-VOLUME /data
 EXPOSE 3000
 CMD ["node", "dist/api/server.js"]

@@ -20,11 +20,6 @@ async function main([command, ...args]) {
   process.chdir(ROOT);
   await installWhenStale(ROOT);
 
-  if (command === "test" || command === "check") {
-    const { runCheck, runTests } = await import("./checks.mjs");
-    process.exitCode = command === "test" ? await runTests(ROOT, args) : await runCheck(ROOT);
-    return;
-  }
   const { register } = await import("tsx/esm/api");
   register();
   const { run } = await import(`./commands/${command}.ts`);

@@ -16,7 +16,8 @@ export function onEnding(end: (reason: string) => void): { ignore(): void } {
     ended = true;
     end(reason);
   };
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => once(name));
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const name of signals) process.on(name, once);
   // After the terminal is closed every write to it fails; that must not become an exception.
   process.stdout.on("error", () => undefined);
   process.stderr.on("error", () => undefined);
@@ -27,6 +28,7 @@ export function onEnding(end: (reason: string) => void): { ignore(): void } {
     ignore: () => {
       ended = true;
       clearInterval(timer);
+      for (const name of signals) process.off(name, once);
     },
   };
 }
