@@ -1,9 +1,9 @@
 /** Imports, for the api: accept an upload, look, cancel, retry. The work itself is done by the steps, elsewhere. */
 import { createHash } from "node:crypto";
 import type { Pool } from "pg";
-import { v7 as uuidv7 } from "uuid";
 import type { Logger } from "../../utils/logger.js";
 import { decodeCursor, encodeCursor } from "../../utils/pagination.js";
+import { uuidv7 } from "../../utils/uuid.js";
 import { importWorkflowId } from "../../workflows/contracts.js";
 import type { BlobStore, StoredBlob } from "../storage/BlobStore.js";
 import { cancelJob, noSuchImport, retryJob, START_GRACE_SECONDS } from "./control.js";

@@ -60,25 +60,22 @@ function judge(
 }
 
 /**
- * True when every part's counts are those of its batches, and every batch lists a claim or a skip for each
- * record it counts as one. That the verdicts add up to `read` is a CHECK of both tables.
+ * True when every part's counts are those of its batches. That the verdicts add up to `read`, and that a batch lists
+ * every record it counts, are CHECKs of the tables.
  */
 async function addsUp(client: PoolClient, jobId: string): Promise<boolean> {
   const found = await client.query<{ wrong: number }>(
     `with batches as (
        select part_no, sum(read) as read, sum(inserted) as inserted, sum(duplicate) as duplicate,
-              sum(skipped) as skipped, sum(rejected) as rejected,
-              bool_and(cardinality(claimed_ids) = inserted + duplicate
-                       and cardinality(skipped_positions) = skipped) as listed
+              sum(skipped) as skipped, sum(rejected) as rejected
          from import_batches where job_id = $1 group by part_no
      )
      select count(*)::bigint as wrong
        from import_parts p left join batches b using (part_no)
       where p.job_id = $1
-        and ((p.read, p.inserted, p.duplicate, p.skipped, p.rejected) is distinct from
-             (coalesce(b.read, 0), coalesce(b.inserted, 0), coalesce(b.duplicate, 0), coalesce(b.skipped, 0),
-              coalesce(b.rejected, 0))
-             or b.listed is false)`,
+        and (p.read, p.inserted, p.duplicate, p.skipped, p.rejected) is distinct from
+            (coalesce(b.read, 0), coalesce(b.inserted, 0), coalesce(b.duplicate, 0), coalesce(b.skipped, 0),
+             coalesce(b.rejected, 0))`,
     [jobId],
   );
   return found.rows[0]?.wrong === 0;

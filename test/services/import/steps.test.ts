@@ -1,0 +1,170 @@
+import { expect } from "chai";
+import { createTestDatabase } from "../../support/database.js";
+import type { TestDatabase } from "../../support/database.js";
+import { insertUser } from "../../support/users.js";
+import { rejection } from "../../support/rejection.js";
+import { zip } from "../../support/zip.js";
+import { ImportError } from "../../../services/import/verdicts.js";
+import { JobClosedError } from "../../../services/import/jobs.js";
+import { countsOfJob, createBench, digestOf, json, play, plays, podcast } from "./importing.js";
+import type { ImportBench } from "./importing.js";
+
+describe("the steps of an import", () => {
+  let db: TestDatabase;
+  let bench: ImportBench;
+  before(async () => {
+    db = await createTestDatabase();
+    bench = await createBench(db.database.pool);
+  });
+  after(async () => {
+    await bench.close();
+    await db.drop();
+  });
+
+  const pool = () => db.database.pool;
+
+  it("writes every play of a loose file once, batch by batch, and says so", async () => {
+    const user = await insertUser(pool());
+    const id = await bench.job(user, json([...plays(250), play(3), podcast(900), { ...play(901), ts: "no time" }]));
+
+    expect(await bench.run(id)).to.equal("completed_with_errors");
+
+    expect(await countsOfJob(pool(), id)).to.deep.equal({
+      status: "completed_with_errors",
+      read: 253,
+      inserted: 250,
+      duplicate: 1,
+      skipped: 1,
+      rejected: 1,
+    });
+    expect((await digestOf(pool(), user)).rows).to.equal(250);
+    const batches = await pool().query(
+      "select batch_no, read from import_batches where job_id = $1 order by 1",
+      [id],
+    );
+    expect(batches.rows).to.deep.equal([
+      { batch_no: 0, read: 100 },
+      { batch_no: 1, read: 100 },
+      { batch_no: 2, read: 53 },
+    ]);
+  });
+
+  it("adds nothing when the same file comes again as another job", async () => {
+    const user = await insertUser(pool());
+    const upload = json([...plays(120), play(5)]);
+    await bench.run(await bench.job(user, upload));
+    const before = await digestOf(pool(), user);
+
+    const again = await bench.job(user, upload);
+    expect(await bench.run(again)).to.equal("completed");
+
+    expect(await countsOfJob(pool(), again)).to.include({ read: 121, inserted: 0, duplicate: 121 });
+    const reasons = await pool().query(
+      "select totals->'reasons'->'duplicate' as d from import_jobs where id = $1",
+      [again],
+    );
+    expect(reasons.rows[0]).to.deep.equal({ d: { already_there: 121 } });
+    expect(await digestOf(pool(), user)).to.deep.equal(before);
+  });
+
+  it("gives the same rows and counts however the records are spread over files", async () => {
+    const records = [...plays(90), ...plays(30, 10)];
+    const whole = await insertUser(pool());
+    const split = await insertUser(pool());
+    const one = await bench.job(whole, json(records));
+    const many = await bench.job(
+      split,
+      zip([
+        { name: "c.json", data: json(records.slice(70)) },
+        { name: "a/b.json", data: json(records.slice(0, 35)) },
+        { name: "x.json", data: json(records.slice(35, 70)) },
+        { name: "ReadMe.txt", data: "nothing to import" },
+      ]),
+    );
+
+    await bench.run(one);
+    await bench.run(many);
+
+    expect(await digestOf(pool(), split)).to.deep.equal(await digestOf(pool(), whole));
+    const totals = async (id: string) =>
+      (await pool().query<{ totals: object }>("select totals from import_jobs where id = $1", [id])).rows[0]!
+        .totals;
+    expect(await totals(many)).to.deep.equal(await totals(one));
+    const parts = await pool().query(
+      "select name, format, status, error_code from import_parts where job_id = $1 and status <> 'done'",
+      [many],
+    );
+    expect(parts.rows).to.deep.equal([
+      { name: "ReadMe.txt", format: null, status: "skipped", error_code: "unrecognised_format" },
+    ]);
+  });
+
+  it("counts the whole rows of a file that was cut short and names the cut", async () => {
+    const user = await insertUser(pool());
+    const whole = json(plays(150));
+    const id = await bench.job(user, whole.subarray(0, whole.length - 40));
+
+    expect(await bench.run(id)).to.equal("completed_with_errors");
+
+    expect(await countsOfJob(pool(), id)).to.include({ read: 149, inserted: 149 });
+    const part = await pool().query("select status, error_code from import_parts where job_id = $1", [id]);
+    expect(part.rows[0]).to.deep.equal({ status: "failed", error_code: "file_truncated" });
+  });
+
+  it("refuses an archive without a known file, every time it is asked", async () => {
+    const user = await insertUser(pool());
+    const upload = zip([{ name: "photos.txt", data: "none" }]);
+    const id = await bench.job(user, upload);
+    for (let i = 0; i < 2; i += 1) {
+      const error = await rejection(bench.steps.prepare({ importId: id, attempt: 1 }, bench.context()));
+      expect(error).to.be.instanceOf(ImportError).with.property("code", "no_known_files");
+    }
+    const parts = await pool().query("select name, status from import_parts where job_id = $1", [id]);
+    expect(parts.rows).to.deep.equal([{ name: "photos.txt", status: "skipped" }]);
+  });
+
+  it("imports only the source that was asked for, and says what was left out", async () => {
+    const user = await insertUser(pool());
+    const account = [{ endTime: "2023-01-01 10:00", artistName: "A", trackName: "T", msPlayed: 60_000 }];
+    const upload = zip([
+      { name: "extended.json", data: json(plays(3)) },
+      { name: "account.json", data: json(account) },
+    ]);
+    const id = await bench.job(user, upload, { source: "spotify-account" });
+
+    expect(await bench.run(id)).to.equal("completed");
+
+    const parts = await pool().query(
+      "select name, status, read from import_parts where job_id = $1 order by part_no",
+      [id],
+    );
+    expect(parts.rows).to.deep.equal([
+      { name: "extended.json", status: "skipped", read: 0 },
+      { name: "account.json", status: "done", read: 1 },
+    ]);
+  });
+
+  it("does nothing for a run that is not the job's any more", async () => {
+    const user = await insertUser(pool());
+    const id = await bench.job(user, json(plays(5)));
+    const stale = { importId: id, attempt: 7 };
+    expect(await rejection(bench.steps.prepare(stale, bench.context()))).to.be.instanceOf(JobClosedError);
+    await bench.run(id);
+    const ref = { importId: id, attempt: 1 };
+    expect(await rejection(bench.steps.importPart(ref, 0, bench.context()))).to.be.instanceOf(JobClosedError);
+    expect(await bench.steps.finish(ref, { outcome: "cancelled" })).to.equal("completed");
+  });
+
+  it("says that an account is gone, and that a stored upload is", async () => {
+    const user = await insertUser(pool());
+    const lost = await bench.job(user, json(plays(5)));
+    await pool().query("update import_jobs set blob_key = repeat('0', 32) where id = $1", [lost]);
+    const storage = await rejection(bench.steps.prepare({ importId: lost, attempt: 1 }, bench.context()));
+    expect(storage).to.be.instanceOf(ImportError).with.property("code", "storage_lost");
+
+    const gone = await bench.job(user, json(plays(5)));
+    await pool().query("delete from users where id = $1", [user]);
+    const owner = await rejection(bench.steps.prepare({ importId: gone, attempt: 1 }, bench.context()));
+    expect(owner).to.be.instanceOf(ImportError).with.property("code", "owner_gone");
+  });
+});
