@@ -66,12 +66,13 @@ export function brokenConstraint(error: unknown): string | null {
 }
 
 /**
- * `busy`: every connection of the pool is in use. `database`: no server, no longer connected, or no answer in
- * time. null: the database is fine, the error is about the statement.
+ * `busy`: too much at once; every connection of the pool is in use, or the transaction lost against another one.
+ * `database`: no server, no longer connected, or no answer in time. null: the error is about the statement.
  */
 export function unavailability(error: unknown): keyof typeof RETRY_AFTER_SECONDS | null {
   const code = sqlState(error);
   if (code !== null) {
+    if (CONFLICT_CODES.has(code)) return "busy";
     return UNAVAILABLE_CLASSES.has(code.slice(0, 2)) || UNAVAILABLE_CODES.has(code) ? "database" : null;
   }
   for (const link of chain(error)) {
@@ -88,17 +89,12 @@ export const isUnavailable = (error: unknown): boolean => unavailability(error) 
 export function toAppError(error: unknown): unknown {
   const reason = error instanceof UnavailableError ? null : unavailability(error);
   if (reason === null) return error;
-  const message =
-    reason === "busy" ? "Every database connection is in use" : "The database does not answer at the moment";
+  const message = `The database ${reason === "busy" ? "is busy" : "does not answer"} at the moment`;
   return new UnavailableError(reason, message, RETRY_AFTER_SECONDS[reason], { cause: error });
 }
 
-/** The whole transaction, run again from its start, may succeed: it lost a conflict or its connection. */
-export function isRetryable(error: unknown): boolean {
-  const code = sqlState(error);
-  if (code !== null && (CONFLICT_CODES.has(code) || STORAGE_CODES.has(code))) return CONFLICT_CODES.has(code);
-  return isUnavailable(error);
-}
+/** The whole transaction, run again from its start, may succeed: it lost a conflict, its connection or its turn. */
+export const isRetryable = (error: unknown): boolean => isUnavailable(error) && !isStorageFull(error);
 
 /** The server has no disk or memory left; wait, do not hammer. */
 export function isStorageFull(error: unknown): boolean {

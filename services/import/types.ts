@@ -1,31 +1,13 @@
 /** Shapes that pass between the reader, the formats and the writer of an import. */
+import type { ExternalIdProvider, PlaySource, TimePrecision } from "../../db/models/enums.js";
 import type { RejectReason, SkipReason } from "./verdicts.js";
 
-/** Families of sources, as stored in listening_history.source and part of every source key. */
-export const PLAY_SOURCES = [
-  "manual",
-  "spotify-extended",
-  "spotify-account",
-  "spotify-live",
-  "apple-export",
-  "apple-daily",
-  "apple-live",
-  "youtube-json",
-  "youtube-html",
-  "listenbrainz",
-  "lastfm",
-  "lastfm-minute",
-  "maloja",
-  "koito",
-  "playlog",
-] as const;
-export type PlaySource = (typeof PLAY_SOURCES)[number];
-
-export type TimePrecision = "second" | "minute" | "day" | "inferred";
+export { PLAY_SOURCES } from "../../db/models/enums.js";
+export type { PlaySource, TimePrecision } from "../../db/models/enums.js";
 
 /** A strong id of a track; a known one decides identity before any text does. */
 export interface ExternalId {
-  readonly provider: "spotify" | "apple" | "youtube" | "musicbrainz" | "isrc";
+  readonly provider: ExternalIdProvider;
   readonly id: string;
 }
 
