@@ -1,0 +1,9 @@
+/** What TypeScript code uses of programs.mjs; see there. */
+export interface ProgramSearch {
+  readonly cache: string;
+  readonly note: (text: string) => void;
+}
+export function findRedis(
+  search: ProgramSearch,
+): Promise<{ readonly program: string; readonly env: Readonly<Record<string, string>> }>;
+export function findTemporal(search: ProgramSearch): Promise<string>;
