@@ -6,6 +6,8 @@ import * as auth from "./auth/schema.js";
 import * as docs from "./docs/schema.js";
 import { healthRouter } from "./health/health.js";
 import * as health from "./health/schema.js";
+import { importsRouter } from "./imports/imports.js";
+import * as imports from "./imports/schema.js";
 import { listeningHistoryRouter } from "./listening-history/listeningHistory.js";
 import * as listeningHistory from "./listening-history/schema.js";
 import * as users from "./users/schema.js";
@@ -20,6 +22,7 @@ export const resources: readonly Resource[] = [
   { endpoints: endpointsOf(auth), router: authRouter },
   { endpoints: endpointsOf(users), router: usersRouter },
   { endpoints: endpointsOf(listeningHistory), router: listeningHistoryRouter },
+  { endpoints: endpointsOf(imports), router: importsRouter },
   { endpoints: endpointsOf(health), router: healthRouter },
 ];
 
