@@ -114,14 +114,16 @@ export const settingNames: readonly string[] = Object.keys(schema.describe().key
  * Throws `ConfigError` naming every bad variable at once.
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
-  const given = Object.fromEntries(
-    settingNames.map((name) => [name, env[name]]).filter(([, value]) => value !== undefined && value !== ""),
-  );
-  const { value, error } = schema.validate(given, { abortEarly: false, errors: { wrap: { label: false } } });
-  const problems = (error?.details ?? []).map((detail) => describe(detail));
+  const given: Record<string, string> = {};
+  for (const name of settingNames) {
+    const value = env[name];
+    if (value !== undefined && value !== "") given[name] = value;
+  }
+  const result: Joi.ValidationResult<unknown> = schema.validate(given, { abortEarly: false });
+  const problems = (result.error?.details ?? []).map((detail) => describe(detail));
   if (problems.length > 0) throw new ConfigError(problems);
 
-  const settings = value as Record<string, string | number | undefined>;
+  const settings = result.value as Record<string, string | number | undefined>;
   const num = (name: string): number => Number(settings[name]);
   const text = (name: string): string => String(settings[name]);
   const url = (name: string): string | undefined =>

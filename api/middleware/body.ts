@@ -31,11 +31,14 @@ export function jsonBody(maxBytes = JSON_BODY_MAX_BYTES): (ctx: AppContext) => P
       throw bodyError(error, maxBytes);
     },
   });
+  // koa-body's types ask for a default context; it reads the request and sets `request.body`.
+  const parseInto = async (ctx: AppContext): Promise<void> => {
+    await parse(ctx, () => Promise.resolve());
+  };
   return async (ctx) => {
     if (!hasBody(ctx)) return {};
     checkMediaType(ctx);
-    // koa-body's middleware type asks for a default context; it only reads request and sets request.body.
-    await withinTime(parse(ctx as unknown as Koa.Context, () => Promise.resolve()));
+    await withinTime(parseInto(ctx));
     return "body" in ctx.request ? ctx.request.body : {};
   };
 }
@@ -60,7 +63,7 @@ function checkMediaType(ctx: AppContext): void {
 }
 
 /** A client that drips its body holds a socket, not a handler. */
-async function withinTime(parsing: Promise<unknown>): Promise<void> {
+async function withinTime(parsing: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new RequestTimeoutError()), BODY_TIMEOUT_MS);

@@ -137,22 +137,22 @@ export function mount<P, Q, B, A extends Access>(
     await next();
   };
   const run: AppMiddleware = async (ctx) => {
-    const input = {
+    // Each part comes from the schema whose type parameter it has here; `caller` is set exactly for "user".
+    const input: Record<keyof Input<P, Q, B, A>, unknown> = {
       params: ctx.state.params,
       query: validate(query, ctx.query, "query string"),
       body: await readBody(ctx),
       caller: ctx.state.caller,
     };
-    // Each part was made from the schema whose type parameter it has here; `caller` is set exactly for "user".
     await handler(ctx, input as Input<P, Q, B, A>);
   };
   router[method](path, enter, ...middleware, run);
-  mounted.set(router, [...mountedOn(router), declaration as unknown as Endpoint]);
+  mounted.set(router, [...mountedOn(router), declaration]);
 }
 
 /** A path that cannot name anything is an address that does not exist. */
 function checkPath<P>(schema: Joi.ObjectSchema<P>, values: unknown): P {
-  const { value, error } = schema.validate(values, { convert: false });
-  if (error !== undefined) throw new NotFoundError();
-  return value;
+  const result = schema.validate(values, { convert: false });
+  if (result.error !== undefined) throw new NotFoundError();
+  return result.value;
 }
