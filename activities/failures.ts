@@ -1,6 +1,6 @@
 /** How errors of the steps look to Temporal: what must not be retried, and under which name. */
 import { CancelledFailure } from "@temporalio/activity";
-import { ApplicationFailure } from "@temporalio/common";
+import { ApplicationFailure, ApplicationFailureCategory } from "@temporalio/common";
 import { sqlState } from "../db/errors.js";
 import { JobClosedError } from "../services/import/jobs.js";
 import { ImportError } from "../services/import/verdicts.js";
@@ -11,6 +11,15 @@ import { NON_RETRYABLE_FAILURES } from "../workflows/contracts.js";
  * messages are replaced when they come from the database, for those can quote rows, and a history outlives an account.
  */
 export function toFailure(error: unknown, signal: AbortSignal): Error {
+  if (signal.aborted && isShutdown(signal.reason)) {
+    // Not cancelled at all: another worker, or this one after its restart, goes on from the last batch.
+    return ApplicationFailure.create({
+      message: "The worker is shutting down",
+      type: "worker_shutdown",
+      category: ApplicationFailureCategory.BENIGN,
+      nextRetryDelay: 500,
+    });
+  }
   if (error instanceof CancelledFailure) return error;
   if (signal.aborted) {
     return signal.reason instanceof CancelledFailure ? signal.reason : new CancelledFailure("stopped");
@@ -27,6 +36,9 @@ export function toFailure(error: unknown, signal: AbortSignal): Error {
   const message = error instanceof Error ? error.message : String(error);
   return ApplicationFailure.retryable(message, error instanceof Error ? error.name : "unknown");
 }
+
+const isShutdown = (reason: unknown): boolean =>
+  reason instanceof CancelledFailure && reason.message === "WORKER_SHUTDOWN";
 
 const nonRetryable = (type: string, message: string): ApplicationFailure =>
   ApplicationFailure.nonRetryable(message, type);

@@ -1,0 +1,201 @@
+/**
+ * Makes up for what was missed: starts that failed, cancels that were not heard, workflows that somebody stopped,
+ * uploads whose time is over. Runs on an interval in every worker; an advisory lock lets one act at a time.
+ */
+import type { Pool } from "pg";
+import type { Logger } from "../../utils/logger.js";
+import type { BlobStore } from "../storage/BlobStore.js";
+import { closeJob } from "./closing.js";
+import type { Ending } from "./closing.js";
+import type { ImportQueue, QueueState } from "./ImportQueue.js";
+import { QueueUnavailableError } from "./ImportQueue.js";
+import { findJob, isOpen, lockJob } from "./jobs.js";
+import type { ImportStatus } from "./jobs.js";
+import { enqueueJob } from "./starting.js";
+import { inTransaction } from "./writing/transaction.js";
+
+export interface ReconcilerDependencies {
+  readonly pool: Pool;
+  readonly queue: ImportQueue;
+  readonly blobs: BlobStore;
+  readonly log: Logger;
+  readonly blobKeepDays: number;
+  /** Removes what interrupted uploads left in the spool; absent for storage that needs none. */
+  readonly sweepSpool?: (olderThanMs: number) => Promise<number>;
+}
+
+export interface ReconcileResult {
+  /** False when another process was at it. */
+  readonly acted: boolean;
+  readonly started: number;
+  readonly cancelled: number;
+  readonly repaired: number;
+  readonly blobsDeleted: number;
+}
+
+interface OpenRow {
+  readonly id: string;
+  readonly attempt: number;
+  readonly status: ImportStatus;
+}
+
+/** Any number will do, as long as every version of playlog takes the same. */
+const RECONCILER_LOCK = 7_305_523;
+/** Rows of each kind looked at in one pass; the rest waits for the next. */
+const AT_ONCE = 200;
+/** Waits between starts grow from this to a hundred times as much. */
+const START_RETRY_SECONDS = 5;
+/** Longer than any connection of an upload may stand still. */
+const STALE_UPLOAD_MS = 60 * 60 * 1000;
+
+/** One pass. Throws what the database throws; a queue that does not answer only ends its own part of the pass. */
+export async function reconcile(deps: ReconcilerDependencies): Promise<ReconcileResult> {
+  const nothing = { acted: false, started: 0, cancelled: 0, repaired: 0, blobsDeleted: 0 };
+  const client = await deps.pool.connect();
+  let failure: Error | undefined;
+  try {
+    const lock = await client.query<{ held: boolean }>("select pg_try_advisory_lock($1) as held", [
+      RECONCILER_LOCK,
+    ]);
+    if (lock.rows[0]?.held !== true) return nothing;
+    try {
+      const queueWork = await withQueue(deps);
+      const blobsDeleted = await deleteBlobs(deps);
+      await deps.pool.query("delete from idempotency_keys where created_at < now() - interval '24 hours'");
+      await deps.sweepSpool?.(STALE_UPLOAD_MS);
+      return { acted: true, ...queueWork, blobsDeleted };
+    } finally {
+      await client.query("select pg_advisory_unlock($1)", [RECONCILER_LOCK]);
+    }
+  } catch (error) {
+    failure = error instanceof Error ? error : new Error(String(error));
+    throw error;
+  } finally {
+    // A connection that failed is closed, and the lock with it.
+    client.release(failure);
+  }
+}
+
+async function withQueue(deps: ReconcilerDependencies) {
+  const done = { started: 0, cancelled: 0, repaired: 0 };
+  try {
+    done.started = await startQueued(deps);
+    done.cancelled = await cancelAgain(deps);
+    done.repaired = await repairRunning(deps);
+  } catch (error) {
+    if (!(error instanceof QueueUnavailableError)) throw error;
+    deps.log.warn("reconciling stopped: the queue does not answer", { error });
+  }
+  return done;
+}
+
+/** Each try first moves the next one away, so that a crash in between costs no more than a wait. */
+async function startQueued(deps: ReconcilerDependencies): Promise<number> {
+  const due = await deps.pool.query<OpenRow>(
+    `update import_jobs
+        set start_attempts = start_attempts + 1,
+            next_start_at = now() + make_interval(secs => $1 * least(power(2, start_attempts), 100))
+      where id in (
+        select id from import_jobs
+         where status = 'queued' and (next_start_at is null or next_start_at <= now())
+         order by next_start_at nulls first limit $2
+         for update skip locked
+      )
+      returning id, attempt, status`,
+    [START_RETRY_SECONDS, AT_ONCE],
+  );
+  let started = 0;
+  for (const row of due.rows) {
+    const job = await findJob(deps.pool, row.id);
+    if (job?.status !== "queued" || job.attempt !== row.attempt) continue;
+    const outcome = await enqueueJob(deps, job);
+    if (outcome === null) return started;
+    if (outcome === "started") started += 1;
+    // It ran and ended before it could take the job: nobody else will close the row.
+    else await repair(deps, row);
+  }
+  return started;
+}
+
+async function cancelAgain(deps: ReconcilerDependencies): Promise<number> {
+  let cancelled = 0;
+  for (const row of await openRows(deps, "cancelling")) {
+    const ref = { importId: row.id, attempt: row.attempt };
+    const state = await deps.queue.inspect(ref);
+    if (state === "open") await deps.queue.requestCancel(ref);
+    else if (await close(deps, row, { outcome: "cancelled" })) cancelled += 1;
+  }
+  return cancelled;
+}
+
+async function repairRunning(deps: ReconcilerDependencies): Promise<number> {
+  let repaired = 0;
+  for (const row of await openRows(deps, "running")) if (await repair(deps, row)) repaired += 1;
+  return repaired;
+}
+
+/** A row whose workflow is over can only be closed from here: termination runs no clean-up. */
+async function repair(deps: ReconcilerDependencies, row: OpenRow): Promise<boolean> {
+  const state = await deps.queue.inspect({ importId: row.id, attempt: row.attempt });
+  if (state === "open") return false;
+  if (state === "missing") {
+    // The queue has lost it (its database is new, say). The steps go on where the batches end.
+    const job = await findJob(deps.pool, row.id);
+    if (job === undefined || job.attempt !== row.attempt || !isOpen(job.status)) return false;
+    return (await enqueueJob(deps, job)) === "started";
+  }
+  if (state === "cancelled") return close(deps, row, { outcome: "cancelled" });
+  const ending = { outcome: "failed", code: "stopped_by_operator", message: STOPPED[state] } as const;
+  return close(deps, row, ending);
+}
+
+const STOPPED: Readonly<Record<Exclude<QueueState, "open" | "missing" | "cancelled">, string>> = {
+  terminated: "The workflow was terminated from outside",
+  timed_out: "The workflow ran out of time",
+  failed: "The workflow failed before it could close the import",
+  completed: "The workflow ended without closing the import",
+};
+
+/** False when the row has moved on since it was read: then its workflow did close it after all. */
+async function close(deps: ReconcilerDependencies, row: OpenRow, ending: Ending): Promise<boolean> {
+  const status = await inTransaction(deps.pool, async (client) => {
+    const job = await lockJob(client, row.id);
+    if (job === undefined || job.attempt !== row.attempt || !isOpen(job.status)) return null;
+    return closeJob(client, job, ending, deps.blobKeepDays);
+  });
+  if (status === null) return false;
+  deps.log.warn("an import was closed on behalf of its workflow", { importId: row.id, status });
+  return true;
+}
+
+async function openRows(deps: ReconcilerDependencies, status: ImportStatus): Promise<OpenRow[]> {
+  const found = await deps.pool.query<OpenRow>(
+    "select id, attempt, status from import_jobs where status = $1 order by random() limit $2",
+    [status, AT_ONCE],
+  );
+  return found.rows;
+}
+
+/** Row locked, file deleted, key cleared, in this order: a crash in between only repeats the deleting. */
+async function deleteBlobs(deps: ReconcilerDependencies): Promise<number> {
+  let deleted = 0;
+  for (; deleted < AT_ONCE; deleted += 1) {
+    const found = await inTransaction(deps.pool, async (client) => {
+      const due = await client.query<{ id: string; blob_key: string }>(
+        `select id, blob_key from import_jobs
+          where blob_key is not null and blob_delete_after <= now()
+            and status not in ('queued', 'running', 'paused', 'cancelling')
+          order by blob_delete_after limit 1 for update skip locked`,
+      );
+      const job = due.rows[0];
+      if (job === undefined) return false;
+      await deps.blobs.delete(job.blob_key);
+      await client.query("update import_jobs set blob_key = null, blob_delete_after = null where id = $1", [
+        job.id,
+      ]);
+      return true;
+    });
+    if (!found) break;
+  }
+  return deleted;
+}
