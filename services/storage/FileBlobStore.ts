@@ -42,6 +42,8 @@ export class FileBlobStore implements BlobStore {
     { maxBytes, signal }: { readonly maxBytes: number; readonly signal?: AbortSignal },
   ): Promise<StoredBlob> {
     signal?.throwIfAborted();
+    // Until the first read nobody else listens, and an error without a listener ends the process.
+    source.on("error", () => undefined);
     const key = randomBytes(16).toString("hex");
     const partial = path.join(this.folder, key + PARTIAL);
     await onDisk(async () => {
@@ -163,9 +165,10 @@ export class FileBlobStore implements BlobStore {
   }
 
   private async requireSpace(): Promise<void> {
-    const { bsize, blocks, bavail } = await statfs(this.folder);
-    if (blocks === 0) return;
-    const usedShare = 1 - bavail / blocks;
+    const { bsize, blocks, bfree, bavail } = await statfs(this.folder);
+    // As df counts: blocks reserved for root are neither used nor free.
+    const used = blocks - bfree;
+    const usedShare = used + bavail === 0 ? 0 : used / (used + bavail);
     if (usedShare <= this.spaceRule.maxUsedShare) return;
     if (bavail * bsize >= this.spaceRule.enoughFreeBytes) return;
     throw storageFull(`${Math.floor(usedShare * 100)} % of the disk for uploads is in use`);
@@ -250,6 +253,7 @@ function rejectOnAbort(signal: AbortSignal | undefined): { promise: Promise<neve
     const abort = (): void => {
       reject(signal.reason instanceof Error ? signal.reason : new Error("The upload was aborted"));
     };
+    if (signal.aborted) abort();
     signal.addEventListener("abort", abort, { once: true });
     dispose = () => signal.removeEventListener("abort", abort);
   });

@@ -1,0 +1,180 @@
+import { expect } from "chai";
+import { createHash, randomBytes } from "node:crypto";
+import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { PassThrough, Readable } from "node:stream";
+import { ImportError } from "../../../services/import/verdicts.js";
+import { FileBlobStore } from "../../../services/storage/FileBlobStore.js";
+import { PayloadTooLargeError, UnavailableError } from "../../../utils/errors.js";
+
+const MAX = { maxBytes: 10 * 1024 ** 2 };
+
+async function rejection(work: Promise<unknown>): Promise<unknown> {
+  return work.then(
+    () => {
+      throw new Error("expected a rejection");
+    },
+    (error: unknown) => error,
+  );
+}
+
+async function contentOf(stream: Readable): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of stream as AsyncIterable<Buffer>) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
+
+describe("the store of uploads in a folder", () => {
+  let home: string;
+  let folder: string;
+  let store: FileBlobStore;
+
+  beforeEach(async () => {
+    home = await mkdtemp(path.join(tmpdir(), "playlog-blobs-"));
+    folder = path.join(home, "spool");
+    store = new FileBlobStore(folder);
+  });
+
+  afterEach(() => rm(home, { recursive: true, force: true }));
+
+  it("keeps what is streamed to it, counted and hashed, readable by its owner alone", async () => {
+    const bytes = randomBytes(1_000_003);
+    const pieces = [bytes.subarray(0, 7), bytes.subarray(7, 700_000), bytes.subarray(700_000)];
+    const blob = await store.put(Readable.from(pieces), MAX);
+    expect(blob.sizeBytes).to.equal(bytes.length);
+    expect(blob.sha256.toString("hex")).to.equal(createHash("sha256").update(bytes).digest("hex"));
+    expect(await readdir(folder)).to.deep.equal([blob.key]);
+    expect((await stat(path.join(folder, blob.key))).mode & 0o777).to.equal(0o600);
+
+    const reader = await store.open(blob.key);
+    try {
+      expect(reader.sizeBytes).to.equal(bytes.length);
+      expect((await contentOf(reader.createReadStream())).equals(bytes)).to.equal(true);
+      expect(
+        (await contentOf(reader.createReadStream(5, 600_005))).equals(bytes.subarray(5, 600_005)),
+      ).to.equal(true);
+      expect(await contentOf(reader.createReadStream(9, 9))).to.have.length(0);
+      const target = Buffer.alloc(10);
+      expect(await reader.read(target, bytes.length - 4)).to.equal(4);
+      expect(target.subarray(0, 4).equals(bytes.subarray(-4))).to.equal(true);
+      expect(await reader.read(target, bytes.length)).to.equal(0);
+    } finally {
+      await reader.close();
+    }
+  });
+
+  it("keeps an empty upload, and two of the same content apart", async () => {
+    const first = await store.put(Readable.from([]), MAX);
+    const second = await store.put(Readable.from([]), MAX);
+    expect([first.sizeBytes, second.sizeBytes]).to.deep.equal([0, 0]);
+    await store.delete(first.key);
+    await store.delete(first.key);
+    const reader = await store.open(second.key);
+    expect(reader.sizeBytes).to.equal(0);
+    await reader.close();
+  });
+
+  it("allows many streams of one blob at a time", async () => {
+    const bytes = randomBytes(300_000);
+    const { key } = await store.put(Readable.from([bytes]), MAX);
+    const reader = await store.open(key);
+    const contents = await Promise.all(
+      Array.from({ length: 30 }, () => contentOf(reader.createReadStream(1))),
+    );
+    expect(contents.every((content) => content.equals(bytes.subarray(1)))).to.equal(true);
+    await reader.close();
+  });
+
+  it("refuses the byte beyond the limit, leaves no file, and leaves the source to its owner", async () => {
+    const exact = await store.put(Readable.from([Buffer.alloc(6), Buffer.alloc(4)]), { maxBytes: 10 });
+    expect(exact.sizeBytes).to.equal(10);
+    const source = Readable.from([Buffer.alloc(6), Buffer.alloc(5), Buffer.alloc(5)]);
+    expect(await rejection(store.put(source, { maxBytes: 10 }))).to.be.instanceOf(PayloadTooLargeError);
+    expect(source.destroyed).to.equal(false);
+    expect(await readdir(folder)).to.deep.equal([exact.key]);
+  });
+
+  it("leaves no file when the source breaks off or the upload is aborted", async () => {
+    const broken = new PassThrough();
+    broken.write(Buffer.alloc(1000));
+    setTimeout(() => broken.destroy(new Error("connection lost")), 10);
+    expect(await rejection(store.put(broken, MAX))).to.have.property("message", "connection lost");
+
+    const atOnce = new PassThrough();
+    const early = store.put(atOnce, MAX);
+    atOnce.destroy(new Error("never connected"));
+    expect(await rejection(early)).to.have.property("message", "never connected");
+
+    const stalled = new PassThrough();
+    stalled.write(Buffer.alloc(1000));
+    const abort = new AbortController();
+    setTimeout(() => {
+      abort.abort(new Error("too slow"));
+    }, 10);
+    const error = await rejection(store.put(stalled, { ...MAX, signal: abort.signal }));
+    expect(error).to.have.property("message", "too slow");
+
+    const later = new AbortController();
+    const work = store.put(stalled, { ...MAX, signal: later.signal });
+    later.abort(new Error("before the first byte"));
+    expect(await rejection(work)).to.have.property("message", "before the first byte");
+    stalled.destroy();
+    expect(await readdir(folder)).to.deep.equal([]);
+  });
+
+  it("says that an upload is lost when it is not there, whatever the key tries", async () => {
+    const { key } = await store.put(Readable.from([Buffer.from("x")]), MAX);
+    await writeFile(path.join(home, "secret"), "x");
+    await symlink(path.join(home, "secret"), path.join(folder, "0".repeat(32)));
+    for (const bad of ["", "..", "../secret", `../spool/${key}`, `${key}/`, `${key}\0`, "f".repeat(32)]) {
+      const error = await rejection(store.open(bad));
+      expect(error, bad).to.be.instanceOf(ImportError).with.property("code", "storage_lost");
+      await store.delete(bad);
+    }
+    expect(await rejection(store.open("0".repeat(32))), "a link").to.be.instanceOf(UnavailableError);
+    await store.delete(`../secret`);
+    expect(await readdir(home)).to.have.members(["secret", "spool"]);
+  });
+
+  it("refuses uploads on a disk that is nearly full, unless much is free all the same", async () => {
+    const full = new FileBlobStore(folder, { maxUsedShare: 0, enoughFreeBytes: Number.MAX_SAFE_INTEGER });
+    const error = await rejection(full.put(Readable.from([Buffer.from("x")]), MAX));
+    expect(error).to.be.instanceOf(UnavailableError).with.property("code", "storage_full");
+    expect(await readdir(folder)).to.deep.equal([]);
+    expect((await full.health()).ok).to.equal(false);
+    expect((await full.health()).detail).to.contain("% of the disk");
+
+    const roomy = new FileBlobStore(folder, { maxUsedShare: 0, enoughFreeBytes: 1 });
+    expect((await roomy.put(Readable.from([Buffer.from("x")]), MAX)).sizeBytes).to.equal(1);
+    expect(await roomy.health()).to.deep.equal({ ok: true, detail: null });
+  });
+
+  it("reports a folder that cannot be used as unavailable, not as the caller's fault", async () => {
+    await writeFile(folder, "a file where the folder should be");
+    const error = await rejection(store.put(Readable.from([Buffer.from("x")]), MAX));
+    expect(error).to.be.instanceOf(UnavailableError).with.property("code", "storage_unavailable");
+    expect((await store.health()).ok).to.equal(false);
+  });
+
+  it("says in its health that the folder cannot be written", async function () {
+    if (process.getuid?.() === 0) this.skip(); // root may write anywhere
+    await mkdir(folder);
+    await chmod(folder, 0o500);
+    expect(await store.health()).to.deep.equal({ ok: false, detail: "EACCES" });
+  });
+
+  it("sweeps what interrupted uploads left, and nothing else", async () => {
+    const { key } = await store.put(Readable.from([Buffer.from("x")]), MAX);
+    const old = path.join(folder, `${"a".repeat(32)}.partial`);
+    const young = path.join(folder, `${"b".repeat(32)}.partial`);
+    await writeFile(old, "x");
+    await writeFile(young, "x");
+    const hourAgo = new Date(Date.now() - 3_600_000);
+    await utimes(old, hourAgo, hourAgo);
+    await utimes(path.join(folder, key), hourAgo, hourAgo);
+    expect(await store.sweep(60_000)).to.equal(1);
+    expect(await readdir(folder)).to.have.members([key, path.basename(young)]);
+    expect(await new FileBlobStore(path.join(home, "absent")).sweep(0)).to.equal(0);
+  });
+});
