@@ -179,7 +179,7 @@ const ownParsers = new Map<number, (text: string) => unknown>([
   [OID.date, (text) => text], // a calendar day; a Date would move it by the local time zone
 ]);
 
-const getTypeParser = ((oid: number, format?: "text" | "binary") =>
+const getTypeParser = ((oid: number, format?: "text" | "binary"): unknown =>
   (format === "binary" ? undefined : ownParsers.get(oid)) ??
   pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser;
 

@@ -1,15 +1,9 @@
 /**
- * The schema as text, read from the system catalogues: the same on PostgreSQL 17 and 18, on every machine, and
- * in an order that only a change of the schema changes. `db/schema.sql` is this dump of a freshly migrated
- * database; it is for reading and comparing, the migrations are what builds one.
- *
- *   DATABASE_URL=... node --import tsx db/schemaDump.ts     writes db/schema.sql, using a scratch database there
+ * The schema as text, read from the system catalogues (the embedded PostgreSQL has no pg_dump): the same on
+ * PostgreSQL 17 and 18, on every machine, and in an order that only a change of the schema changes.
+ * `db/schema.sql` is this dump of a freshly migrated database, for reading and comparing; a test compares it.
  */
-import { realpath, writeFile } from "node:fs/promises";
-import path from "node:path";
-import { fileURLToPath } from "node:url";
-import pg from "pg";
-import { migrateToLatest } from "./migrate.js";
+import type pg from "pg";
 
 const HEADER = `-- The schema after all migrations, written by \`npm run schema:dump\`. Do not edit: write a migration.
 `;
@@ -133,39 +127,4 @@ export async function dumpSchema(client: pg.ClientBase): Promise<string> {
     if (rows.length > 0) sections.push(rows.map(({ text }) => text).join(together ? "\n" : "\n\n"));
   }
   return `${HEADER}\n${sections.join("\n\n")}\n`;
-}
-
-/** Dumps what the migrations make of an empty database, on the server of `databaseUrl`. */
-export async function dumpMigrations(databaseUrl: string): Promise<string> {
-  const name = `playlog_schema_${process.pid}_${Date.now()}`;
-  const scratchUrl = new URL(databaseUrl);
-  scratchUrl.pathname = `/${name}`;
-  return withClient(databaseUrl, async (admin) => {
-    await admin.query(`create database ${name} template template0`);
-    try {
-      await migrateToLatest(scratchUrl.href);
-      return await withClient(scratchUrl.href, dumpSchema);
-    } finally {
-      await admin.query(`drop database ${name} with (force)`);
-    }
-  });
-}
-
-async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url, application_name: "playlog-schema-dump" });
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
-}
-
-const script = process.argv[1];
-if (script !== undefined && (await realpath(script).catch(() => "")) === fileURLToPath(import.meta.url)) {
-  const databaseUrl = process.env["DATABASE_URL"];
-  if (databaseUrl === undefined || databaseUrl === "") throw new Error("DATABASE_URL is required");
-  const file = path.join(path.dirname(fileURLToPath(import.meta.url)), "schema.sql");
-  await writeFile(file, await dumpMigrations(databaseUrl));
-  console.log(`wrote ${path.relative(process.cwd(), file)}`);
 }

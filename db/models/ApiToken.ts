@@ -29,10 +29,8 @@ export class ApiToken extends BaseModel {
 
   static override readonly modifiers = {
     live: (query: QueryBuilder<ApiToken>, now: Date) =>
-      void query
-        .whereNull("api_tokens.revokedAt")
-        .where((either) =>
-          either.whereNull("api_tokens.expiresAt").orWhere("api_tokens.expiresAt", ">", now),
-        ),
+      void query.whereNull("api_tokens.revokedAt").where((either) => {
+        void either.whereNull("api_tokens.expiresAt").orWhere("api_tokens.expiresAt", ">", now);
+      }),
   };
 }

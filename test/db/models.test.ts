@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect } from "chai";
-import { Model } from "objection";
+import { type Model } from "objection";
 import type { ModelClass } from "objection";
 import { Album } from "../../db/models/Album.js";
 import { AlbumTrack } from "../../db/models/AlbumTrack.js";

@@ -1,0 +1,199 @@
+import { randomUUID } from "node:crypto";
+import { expect } from "chai";
+import type pg from "pg";
+import {
+  type ListenFilters,
+  listenPage,
+  listenPageStatement,
+  type ListenPosition,
+  listenTotal,
+} from "../../../db/queries/listeningHistory.js";
+import { createTestDatabase, type TestDatabase } from "../../support/database.js";
+import { insertPlays, longHistory } from "../../support/plays.js";
+import { insertUser } from "../../support/users.js";
+
+const PLAYS = 60_000;
+const LIMIT = 100;
+
+interface PlanNode {
+  readonly "Node Type": string;
+  readonly "Relation Name"?: string;
+  readonly "Index Name"?: string;
+  readonly "Actual Rows": number;
+  readonly "Actual Loops": number;
+  readonly "Rows Removed by Filter"?: number;
+  readonly "Shared Hit Blocks": number;
+  readonly "Shared Read Blocks": number;
+  readonly Plans?: readonly PlanNode[];
+}
+
+describe("db/queries/listeningHistory, on a long history", function () {
+  this.timeout(120_000);
+  let db: TestDatabase;
+  let pool: pg.Pool;
+  let client: pg.PoolClient;
+  let userId: string;
+  const importId = randomUUID();
+  const ids: { artistId: number; trackId: number; albumId: number } = { artistId: 0, trackId: 0, albumId: 0 };
+
+  before(async () => {
+    db = await createTestDatabase();
+    pool = db.database.pool;
+    userId = await insertUser(pool);
+    const otherId = await insertUser(pool);
+    await insertPlays(
+      pool,
+      userId,
+      longHistory(PLAYS).map((play, index) => ({ ...play, importId: index % 3 === 0 ? importId : null })),
+    );
+    await insertPlays(pool, otherId, longHistory(5000, { start: "2014-06-01T00:00:00Z" }));
+    await pool.query("vacuum analyze listening_history, tracks, artists, albums, album_tracks");
+    const { rows } = await pool.query<{ artist_id: number; track_id: number; album_id: number }>(
+      "select artist_id, track_id, album_id from listening_history where user_id = $1 order by id limit 1",
+      [userId],
+    );
+    const [row] = rows;
+    if (row === undefined) throw new Error("no plays");
+    Object.assign(ids, { artistId: row.artist_id, trackId: row.track_id, albumId: row.album_id });
+    client = await pool.connect();
+  });
+  after(async () => {
+    client.release();
+    await db.drop();
+  });
+
+  /** Each combination of these is looked at; what a filter is about comes from the first play. */
+  const single = (): readonly (readonly [string, Partial<ListenFilters>])[] => [
+    ["nothing", {}],
+    ["from and until", { from: new Date("2015-03-01T00:00:00Z"), until: new Date("2015-09-01T00:00:00Z") }],
+    ["artistId", { artistId: ids.artistId }],
+    ["trackId", { trackId: ids.trackId }],
+    ["albumId", { albumId: ids.albumId }],
+    ["artist", { artistKey: "artist 0" }],
+    ["track", { titleKey: "track 0" }],
+    ["source", { sources: ["spotify-account", "spotify-extended"] }],
+    ["importId", { importId }],
+    ["counted", { counted: true }],
+  ];
+  const combinations = (): readonly (readonly [string, Partial<ListenFilters>])[] => {
+    const all = single();
+    const pairs = all.flatMap(([name, filter], index) =>
+      all
+        .slice(Math.max(index, 1))
+        .map(([other, more]) => [`${name} + ${other}`, { ...filter, ...more }] as const),
+    );
+    const everything = Object.assign({}, ...all.map(([, filter]) => filter)) as Partial<ListenFilters>;
+    return [...all, ...pairs, ["everything", everything]];
+  };
+
+  async function plan(
+    filters: Partial<ListenFilters>,
+    generic: boolean,
+    after?: ListenPosition,
+    offset?: number,
+  ) {
+    const { text, values } = listenPageStatement({
+      filters: { userId, includeDuplicates: false, ...filters },
+      order: "desc",
+      limit: LIMIT,
+      hidePrivate: false,
+      ...(after === undefined ? {} : { after }),
+      ...(offset === undefined ? {} : { offset }),
+    });
+    const name = `plan_${randomUUID().replaceAll("-", "")}`;
+    const literals = values.map((value) => client.escapeLiteral(asText(value))).join(", ");
+    await client.query(`set plan_cache_mode = ${generic ? "force_generic_plan" : "force_custom_plan"}`);
+    await client.query(`prepare ${name} as ${text}`);
+    const { rows } = await client.query<{ "QUERY PLAN": readonly [{ readonly Plan: PlanNode }] }>(
+      `explain (analyze, buffers, timing off, format json) execute ${name} (${literals})`,
+    );
+    await client.query(`deallocate ${name}`);
+    const [row] = rows;
+    if (row === undefined) throw new Error("no plan");
+    return nodesOf(row["QUERY PLAN"][0].Plan);
+  }
+
+  const asText = (value: unknown): string =>
+    value instanceof Date
+      ? value.toISOString()
+      : Array.isArray(value)
+        ? `{${value.join(",")}}`
+        : String(value);
+  const nodesOf = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(nodesOf)];
+  const historyScans = (nodes: readonly PlanNode[]) =>
+    nodes.filter((node) => node["Relation Name"] === "listening_history");
+  const buffers = ([root]: readonly PlanNode[]): number =>
+    (root?.["Shared Hit Blocks"] ?? 0) + (root?.["Shared Read Blocks"] ?? 0);
+
+  for (const generic of [false, true]) {
+    it(`answers each combination of filters from an index, planned ${generic ? "once for all" : "for its"} values`, async () => {
+      for (const [name, filters] of combinations()) {
+        const nodes = await plan(filters, generic);
+        const scans = historyScans(nodes);
+        expect(scans, name).to.have.length(1);
+        expect(scans[0]?.["Node Type"], name).to.equal("Index Scan");
+        // A sort may finish runs that an index has put in order; it never takes in what the page does not need.
+        for (const sort of nodes.filter((node) => node["Node Type"] === "Sort")) {
+          const [input] = sort.Plans ?? [];
+          expect((input?.["Actual Rows"] ?? 0) * (input?.["Actual Loops"] ?? 1), name).to.be.lessThan(3000);
+        }
+      }
+    });
+  }
+
+  it("reads little more than a page when the filter has an index", async () => {
+    const indexed = ["nothing", "from and until", "artistId", "trackId", "artist"];
+    for (const [name, filters] of single().filter(([each]) => indexed.includes(each))) {
+      const [scan] = historyScans(await plan(filters, true));
+      const read = (scan?.["Actual Rows"] ?? 0) + (scan?.["Rows Removed by Filter"] ?? 0);
+      expect(read, name).to.be.within(LIMIT, LIMIT + 50);
+    }
+  });
+
+  it("costs no more deep in the history than at its beginning", async () => {
+    const deep = await listenPage(pool, {
+      filters: { userId, includeDuplicates: false },
+      order: "desc",
+      limit: LIMIT,
+      offset: PLAYS - 300,
+      hidePrivate: false,
+    });
+    if (deep.next === null) throw new Error("expected more plays");
+    const first = buffers(await plan({}, true));
+    const last = buffers(await plan({}, true, deep.next));
+    expect(last).to.be.lessThan(first * 1.5);
+  });
+
+  it("counts exactly what its pages hold, for each filter", async () => {
+    for (const [name, filters] of combinations()) {
+      const all = { userId, includeDuplicates: false, ...filters };
+      const { items, next } = await listenPage(pool, {
+        filters: all,
+        order: "desc",
+        limit: PLAYS,
+        hidePrivate: false,
+      });
+      const plays = JSON.parse(`[${items}]`) as readonly { readonly id: number }[];
+      expect(next, name).to.equal(null);
+      expect(await listenTotal(pool, all), name).to.equal(plays.length);
+      expect(new Set(plays.map(({ id }) => id)).size, name).to.equal(plays.length);
+      expect(plays.length, name).to.be.greaterThan(0);
+    }
+  });
+
+  it("keeps few statements planned, however many combinations are asked for", () => {
+    const named = combinations().filter(
+      ([, filters]) =>
+        listenPageStatement({
+          filters: { userId, includeDuplicates: false, ...filters },
+          order: "desc",
+          limit: LIMIT,
+          hidePrivate: false,
+        }).name !== undefined,
+    );
+    const many = combinations().filter(([, filters]) => Object.keys(filters).length > 2);
+    expect(named.length).to.be.greaterThan(10);
+    expect(many.length).to.be.greaterThan(1);
+    expect(named.some((each) => many.includes(each))).to.equal(false);
+  });
+});
