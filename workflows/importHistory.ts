@@ -185,12 +185,14 @@ function activitiesFor(heartbeatTimeoutMs: number) {
     scheduleToCloseTimeout: "6 hours",
     retry: { initialInterval: "2 seconds", backoffCoefficient: 2, maximumInterval: "2 minutes" },
   });
-  const quick = proxyActivities<Pick<ImportActivities, "openParts" | "failPart" | "finish">>({
+  const { openParts, failPart, finish } = proxyActivities<
+    Pick<ImportActivities, "openParts" | "failPart" | "finish">
+  >({
     startToCloseTimeout: "60 seconds",
     scheduleToCloseTimeout: "24 hours",
     retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "1 minute" },
   });
-  return { prepare, importPart, partOptions, ...quick };
+  return { prepare, importPart, partOptions, openParts, failPart, finish };
 }
 
 /** What the Temporal UI shows of a running import. Numbers only: file names can be personal. */
