@@ -1,7 +1,6 @@
 /** JSON bodies: koa-body behind a door that knows what it lets through and what its errors mean. */
 import { koaBody } from "koa-body";
 import Joi from "joi";
-import type Koa from "koa";
 import {
   PayloadTooLargeError,
   RequestTimeoutError,
@@ -31,7 +30,6 @@ export function jsonBody(maxBytes = JSON_BODY_MAX_BYTES): (ctx: AppContext) => P
       throw bodyError(error, maxBytes);
     },
   });
-  // koa-body's types ask for a default context; it reads the request and sets `request.body`.
   const parseInto = async (ctx: AppContext): Promise<void> => {
     await parse(ctx, () => Promise.resolve());
   };

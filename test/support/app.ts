@@ -13,6 +13,7 @@ import { composeServices } from "../../api/composition.js";
 import { serve } from "../../api/httpServer.js";
 import type { AppDeps } from "../../api/types.js";
 import { loadConfig, type Config } from "../../config.js";
+import { createDatabase } from "../../db/knex.js";
 import { RevocationWatch } from "../../services/auth/RevocationWatch.js";
 import { loadSigningKeys, type SigningKeys } from "../../services/auth/signingKeys.js";
 import { RedisService } from "../../services/cache/RedisService.js";
@@ -59,7 +60,6 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const { beside } = options;
   const testDatabase = beside === undefined ? await createTestDatabase() : undefined;
   const databaseUrl = testDatabase?.url ?? (beside as TestApp).databaseUrl;
-  const database = testDatabase?.database ?? (beside as TestApp).deps.database;
   const home = beside?.config.home ?? (await mkdtemp(path.join(tmpdir(), "playlog-test-")));
   const namespace = beside?.redisKeys.namespace ?? `test-${randomBytes(6).toString("hex")}`;
 
@@ -73,10 +73,11 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     LOG_LEVEL: "debug",
     ...options.env,
   });
+  const database = createDatabase(config.database, { applicationName: "playlog-test-api" });
   const lines: string[] = [];
   const log = createLogger(config.log, { service: "api" }, collector(lines));
   const redis = new RedisService({ url: config.redis.url, log, namespace });
-  const watch = new RevocationWatch({ databaseUrl, log });
+  const watch = new RevocationWatch({ databaseUrl: config.database.url, log });
   const queue = options.queue ?? temporalQueue(config, log);
   const deps = composeServices({
     config,
@@ -106,7 +107,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     close: async () => {
       await server.close(2000);
       redis.close();
-      await Promise.all([watch.close(), queue.close()]);
+      await Promise.all([watch.close(), queue.close(), database.close()]);
       if (testDatabase !== undefined) {
         await deleteKeys(client, namespace);
         await testDatabase.drop();

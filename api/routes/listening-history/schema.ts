@@ -3,6 +3,7 @@ import type { HistoryQuery } from "../../../services/history/HistoryService.js";
 import { SOURCE_FILTERS } from "../../../services/history/sources.js";
 import { PLAY_SOURCES } from "../../../services/import/types.js";
 import { endpoint } from "../../middleware/endpoint.js";
+import { component } from "../../openapi/components.js";
 import {
   cursor,
   id,
@@ -18,45 +19,53 @@ import {
 const PATH = "/api/v1/listening-history";
 const NAME_MAX_BYTES = 1000;
 
-export const listenView = Joi.object({
-  id: id().required(),
-  playedAt: Joi.string().isoDate().required().description("Start of the play, UTC with milliseconds"),
-  msPlayed: Joi.number().integer().min(0).allow(null).required().description("null: the source does not say"),
-  precision: Joi.string()
-    .valid("second", "minute", "day", "inferred")
-    .required()
-    .description("How exactly the source tells the time"),
-  source: Joi.string()
-    .valid(...PLAY_SOURCES)
-    .required()
-    .description("Family of the source"),
-  counted: Joi.boolean().required().description("Whether the play counts as a listen"),
-  duplicateOf: id()
-    .allow(null)
-    .required()
-    .description("The play that this one is another sighting of; null for a play of its own"),
-  importId: Joi.string()
-    .guid()
-    .allow(null)
-    .required()
-    .description("The import that brought it; null for others' plays"),
-  track: Joi.object({
+export const listenView = component(
+  "Listen",
+  Joi.object({
     id: id().required(),
-    title: Joi.string().required(),
-    durationMs: Joi.number().integer().allow(null).required(),
-  }).required(),
-  artist: Joi.object({ id: id().required(), name: Joi.string().required() }).required(),
-  album: Joi.object({ id: id().required(), title: Joi.string().required() }).allow(null).required(),
-  context: Joi.object()
-    .unknown(true)
-    .allow(null)
-    .required()
-    .description(
-      "What else the source knows: platform, country, shuffle and the like; null for others' plays",
-    ),
-  createdAt: Joi.string().isoDate().required(),
-  updatedAt: Joi.string().isoDate().required(),
-});
+    playedAt: Joi.string().isoDate().required().description("Start of the play, UTC with milliseconds"),
+    msPlayed: Joi.number()
+      .integer()
+      .min(0)
+      .allow(null)
+      .required()
+      .description("null: the source does not say"),
+    precision: Joi.string()
+      .valid("second", "minute", "day", "inferred")
+      .required()
+      .description("How exactly the source tells the time"),
+    source: Joi.string()
+      .valid(...PLAY_SOURCES)
+      .required()
+      .description("Family of the source"),
+    counted: Joi.boolean().required().description("Whether the play counts as a listen"),
+    duplicateOf: id()
+      .allow(null)
+      .required()
+      .description("The play that this one is another sighting of; null for a play of its own"),
+    importId: Joi.string()
+      .guid()
+      .allow(null)
+      .required()
+      .description("The import that brought it; null for others' plays"),
+    track: Joi.object({
+      id: id().required(),
+      title: Joi.string().required(),
+      durationMs: Joi.number().integer().allow(null).required(),
+    }).required(),
+    artist: Joi.object({ id: id().required(), name: Joi.string().required() }).required(),
+    album: Joi.object({ id: id().required(), title: Joi.string().required() }).allow(null).required(),
+    context: Joi.object()
+      .unknown(true)
+      .allow(null)
+      .required()
+      .description(
+        "What else the source knows: platform, country, shuffle and the like; null for others' plays",
+      ),
+    createdAt: Joi.string().isoDate().required(),
+    updatedAt: Joi.string().isoDate().required(),
+  }),
+);
 
 const query = Joi.object<HistoryQuery>({
   from: instant().description("Only plays that started at or after this point in time"),
