@@ -5,7 +5,7 @@ export const EXCERPT_MAX_BYTES = 1024;
 const PERSONAL_FIELDS =
   /("(?:username|ip_addr\w*|user_agent\w*)"\s*:\s*)(?:"(?:[^"\\]|\\.)*\\?(?:"|$)|[^,}\]]*)/gi;
 const IPV4 = /\b\d{1,3}(?:\.\d{1,3}){3}\b/g;
-// eslint-disable-next-line no-control-regex -- control characters are exactly what must not reach a terminal or a CSV
+// Must not reach a terminal or a CSV file.
 const CONTROL = /[\u0000-\u001f\u007f]+/g;
 
 /** Excerpt of raw text. Works on damaged JSON too, so it goes by patterns where a parser would go by fields. */

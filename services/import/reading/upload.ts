@@ -57,7 +57,7 @@ export async function openUpload(
   return {
     kind: directory === null ? "loose" : "zip",
     async *entries() {
-      yield* entries;
+      for (const entry of entries) yield await Promise.resolve(entry);
     },
     async entry(index) {
       const entry = byIndex.get(index);
