@@ -19,8 +19,7 @@ export function buildApp(deps: AppDeps): App {
     docsRouter(openApiDocument({ endpoints })),
   ];
   checkDeclared(routers);
-  // Exact paths: `/api/v1/Users/` is not another name of `/api/v1/users`.
-  const root: AppRouter = new Router({ sensitive: true, strict: true });
+  const root: AppRouter = new Router();
   for (const router of routers) root.use(router.routes());
 
   const app: App = new Koa();

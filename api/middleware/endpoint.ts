@@ -146,7 +146,8 @@ export function mount<P, Q, B, A extends Access>(
     };
     await handler(ctx, input as Input<P, Q, B, A>);
   };
-  router[method](path, enter, ...middleware, run);
+  // Exact: by default the router takes other cases and a slash at the end for the same address.
+  router.register(path, [method], [enter, ...middleware, run], { sensitive: true, strict: true });
   mounted.set(router, [...mountedOn(router), declaration]);
 }
 
