@@ -34,6 +34,7 @@ export interface TemporalImportQueueOptions {
 }
 
 const DEADLINE_MS = 2000;
+const LATE_MS = 100;
 /** gRPC: deadline exceeded, resource exhausted, unavailable. Whether the call took effect is unknown. */
 const UNKNOWN_OUTCOME: readonly number[] = [4, 8, 14];
 const INVALID_ARGUMENT = 3;
@@ -138,8 +139,20 @@ export class TemporalImportQueue implements ImportQueue {
     }
   }
 
-  #withDeadline<T>(call: () => Promise<T>): Promise<T> {
-    return this.#connection.withDeadline(Date.now() + (this.options.deadlineMs ?? DEADLINE_MS), call);
+  /** The client's own retries may sleep past a deadline; a caller with a request to answer does not wait for that. */
+  async #withDeadline<T>(call: () => Promise<T>): Promise<T> {
+    const deadlineMs = this.options.deadlineMs ?? DEADLINE_MS;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs + LATE_MS);
+    });
+    const answer = this.#connection.withDeadline(Date.now() + deadlineMs, call);
+    answer.catch(() => {}); // heard below, unless it came too late
+    try {
+      return await Promise.race([answer, late]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }
 

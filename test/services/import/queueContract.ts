@@ -1,0 +1,140 @@
+/** What every ImportQueue must do. A new adapter is tested by one call of `describeQueueContract`. */
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect } from "chai";
+import { QueueUnavailableError } from "../../../services/import/ImportQueue.js";
+import type { ImportQueue, JobRef, QueuedImport, QueueState } from "../../../services/import/ImportQueue.js";
+import { rejection } from "../../support/rejection.js";
+
+export interface QueueUnderTest {
+  readonly queue: ImportQueue;
+  /** A second client of the same queue, as another process would have. */
+  readonly other: ImportQueue;
+  /** A client of a queue whose server is not there. */
+  readonly unreachable: ImportQueue;
+  /** Lets the work behind enqueued jobs run until the returned function is called. Nothing runs before. */
+  work(): Promise<() => Promise<void>>;
+  /** Makes the work of a job end in this way as soon as it runs. */
+  willEnd(ref: JobRef, how: "completed" | "failed"): void;
+  /** How often the work of this job was begun. */
+  runs(ref: JobRef): number;
+  close(): Promise<void>;
+}
+
+export function describeQueueContract(name: string, create: () => Promise<QueueUnderTest>): void {
+  describe(`the import queue on ${name}`, function () {
+    this.timeout(30_000);
+    let under: QueueUnderTest;
+    before(async () => {
+      under = await create();
+    });
+    after(() => under.close());
+
+    const job = (over: Partial<QueuedImport> = {}): QueuedImport => ({
+      kind: "import",
+      importId: randomUUID(),
+      attempt: 1,
+      userId: randomUUID(),
+      provider: "spotify",
+      jobKind: "file",
+      ...over,
+    });
+
+    async function until(ref: JobRef, state: QueueState): Promise<void> {
+      const deadline = Date.now() + 15_000;
+      for (;;) {
+        const now = await under.queue.inspect(ref);
+        if (now === state) return;
+        if (Date.now() > deadline) throw new Error(`${ref.importId} is ${now}, not ${state}`);
+        await sleep(50);
+      }
+    }
+
+    it("does not know a job that was never enqueued", async () => {
+      expect(await under.queue.inspect(job())).to.equal("missing");
+      expect(await under.queue.requestCancel(job())).to.equal("missing");
+    });
+
+    it("takes a job once, however often and from wherever it is enqueued", async () => {
+      const one = job();
+      expect(await under.queue.enqueue(one)).to.equal("started");
+      expect(await under.queue.enqueue(one)).to.equal("exists");
+      expect(await under.other.enqueue(one)).to.equal("exists");
+      expect(await under.other.inspect(one)).to.equal("open");
+    });
+
+    it("takes a job once when it is enqueued many times at once", async () => {
+      const one = job();
+      const outcomes = await Promise.all(
+        Array.from({ length: 6 }, (_, n) => (n % 2 === 0 ? under.queue : under.other).enqueue(one)),
+      );
+      expect(outcomes.filter((outcome) => outcome === "started")).to.have.length(1);
+    });
+
+    it("keeps attempts of one job apart", async () => {
+      const first = job();
+      const second = { ...first, attempt: 2 };
+      await under.queue.enqueue(first);
+      expect(await under.queue.inspect(second)).to.equal("missing");
+      expect(await under.queue.enqueue(second)).to.equal("started");
+    });
+
+    it("takes a job without a provider", async () => {
+      expect(await under.queue.enqueue(job({ provider: null }))).to.equal("started");
+    });
+
+    it("runs what was enqueued before anybody worked, once, and never again after it ended", async () => {
+      const [good, bad] = [job(), job()];
+      under.willEnd(good, "completed");
+      under.willEnd(bad, "failed");
+      await under.queue.enqueue(good);
+      await under.queue.enqueue(bad);
+      const stop = await under.work();
+      try {
+        await until(good, "completed");
+        await until(bad, "failed");
+        expect(await under.queue.enqueue(good)).to.equal("exists");
+        expect(await under.queue.enqueue(bad)).to.equal("exists");
+        expect([under.runs(good), under.runs(bad)]).to.deep.equal([1, 1]);
+      } finally {
+        await stop();
+      }
+    });
+
+    it("cancels a job that runs, and says so; asking again does no harm", async () => {
+      const one = job();
+      await under.queue.enqueue(one);
+      const stop = await under.work();
+      try {
+        expect(await under.queue.requestCancel(one)).to.equal("requested");
+        await until(one, "cancelled");
+        await under.other.requestCancel(one);
+        expect(await under.queue.inspect(one)).to.equal("cancelled");
+      } finally {
+        await stop();
+      }
+    });
+
+    it("is healthy, and says so within its deadline", async () => {
+      const health = await under.queue.health();
+      expect(health).to.include({ ok: true, detail: null });
+      expect(health.latencyMs).to.be.within(0, 2000);
+    });
+
+    it("gives up on a server that is not there within 3 s, as an unknown outcome", async () => {
+      const calls: [string, () => Promise<unknown>][] = [
+        ["enqueue", () => under.unreachable.enqueue(job())],
+        ["requestCancel", () => under.unreachable.requestCancel(job())],
+        ["inspect", () => under.unreachable.inspect(job())],
+      ];
+      for (const [call, make] of calls) {
+        const startedAt = Date.now();
+        expect(await rejection(make()), call).to.be.instanceOf(QueueUnavailableError);
+        expect(Date.now() - startedAt, call).to.be.below(3000);
+      }
+      const health = await under.unreachable.health();
+      expect(health.ok).to.equal(false);
+      expect(health.detail).to.be.a("string");
+    });
+  });
+}

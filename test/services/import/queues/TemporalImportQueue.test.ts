@@ -1,0 +1,133 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Client, Connection } from "@temporalio/client";
+import { Context } from "@temporalio/activity";
+import { ApplicationFailure } from "@temporalio/common";
+import { NativeConnection, Worker } from "@temporalio/worker";
+import { expect } from "chai";
+import type { ImportActivities } from "../../../../activities/import.js";
+import { registerSearchAttributes } from "../../../../activities/searchAttributes.js";
+import { TemporalImportQueue } from "../../../../services/import/queues/TemporalImportQueue.js";
+import type { TemporalImportQueueOptions } from "../../../../services/import/queues/TemporalImportQueue.js";
+import { importWorkflowId } from "../../../../workflows/contracts.js";
+import { freePort } from "../../../support/processes.js";
+import { testStack } from "../../../support/stack.js";
+import { quietRuntime } from "../../../workflows/quietRuntime.js";
+import { quietLog } from "../importing.js";
+import { describeQueueContract } from "../queueContract.js";
+
+const keyOf = (ref: { importId: string; attempt: number }): string => `${ref.importId}-${ref.attempt}`;
+
+const optionsFor = (taskQueue: string, address: string): TemporalImportQueueOptions => ({
+  address,
+  namespace: "default",
+  taskQueue,
+  parallelParts: 2,
+  heartbeatTimeoutMs: 1000,
+  log: quietLog,
+});
+
+describeQueueContract("Temporal", async () => {
+  quietRuntime();
+  const { temporalAddress, workflowBundle } = testStack();
+  const taskQueue = `contract-${randomUUID()}`;
+  const connection = await NativeConnection.connect({ address: temporalAddress });
+  await registerSearchAttributes(connection, "default", quietLog);
+  const nowhere = `127.0.0.1:${await freePort()}`;
+  const queues = [temporalAddress, temporalAddress, nowhere].map(
+    (address) => new TemporalImportQueue(optionsFor(taskQueue, address)),
+  );
+  const [queue, other, unreachable] = queues as [
+    TemporalImportQueue,
+    TemporalImportQueue,
+    TemporalImportQueue,
+  ];
+  const endings = new Map<string, "completed" | "failed">();
+  const begun = new Map<string, number>();
+  // The steps of these jobs do nothing but end as they were told, or run until they are cancelled.
+  const activities: ImportActivities = {
+    async prepare(ref) {
+      begun.set(keyOf(ref), (begun.get(keyOf(ref)) ?? 0) + 1);
+      const ending = endings.get(keyOf(ref));
+      if (ending === "failed") throw ApplicationFailure.nonRetryable("told to", "no_known_files");
+      if (ending === "completed") return { partsTotal: 0, partsOpen: 0, provider: "spotify" };
+      const context = Context.current();
+      for (;;) {
+        context.heartbeat();
+        await context.sleep(100);
+      }
+    },
+    openParts: () => Promise.resolve([]),
+    importPart: () => Promise.reject(new Error("there are no parts")),
+    failPart: () => Promise.reject(new Error("there are no parts")),
+    finish: ({ outcome }) => Promise.resolve({ status: outcome }),
+  };
+  return {
+    queue,
+    other,
+    unreachable,
+    async work() {
+      const worker = await Worker.create({
+        connection,
+        taskQueue,
+        activities: { ...activities },
+        workflowBundle: { codePath: workflowBundle },
+        maxHeartbeatThrottleInterval: 100,
+      });
+      const running = worker.run();
+      return async () => {
+        worker.shutdown();
+        await running;
+      };
+    },
+    willEnd: (ref, how) => endings.set(keyOf(ref), how),
+    runs: (ref) => begun.get(keyOf(ref)) ?? 0,
+    async close() {
+      await Promise.all(queues.map((each) => each.close()));
+      await connection.close();
+    },
+  };
+});
+
+describe("what the Temporal UI is told about an import", () => {
+  it("has the user, kind, provider and phase as search attributes, and a summary", async () => {
+    quietRuntime();
+    const { temporalAddress } = testStack();
+    const native = await NativeConnection.connect({ address: temporalAddress });
+    await registerSearchAttributes(native, "default", quietLog);
+    await registerSearchAttributes(native, "default", quietLog); // a second worker does the same
+    await native.close();
+    const queue = new TemporalImportQueue(optionsFor(`ui-${randomUUID()}`, temporalAddress));
+    const connection = await Connection.connect({ address: temporalAddress });
+    try {
+      const job = { importId: randomUUID(), attempt: 1, userId: randomUUID() };
+      await queue.enqueue({ kind: "import", ...job, provider: "spotify", jobKind: "file" });
+      const client = new Client({ connection });
+      const described = await client.workflow.getHandle(importWorkflowId(job.importId, 1)).describe();
+      expect(
+        Object.fromEntries(
+          described.typedSearchAttributes.getAll().map(({ key, value }) => [key.name, value]),
+        ),
+      ).to.deep.include({
+        PlaylogUserId: job.userId,
+        PlaylogProvider: "spotify",
+        PlaylogJobKind: "file",
+        PlaylogPhase: "queued",
+      });
+      expect(await described.staticSummary()).to.equal("spotify file import, attempt 1");
+
+      // Listing is eventually consistent.
+      let found: string[] = [];
+      for (let i = 0; i < 50 && found.length === 0; i += 1) {
+        await sleep(100);
+        const list = client.workflow.list({ query: `PlaylogUserId = "${job.userId}"` });
+        found = [];
+        for await (const each of list) found.push(each.workflowId);
+      }
+      expect(found).to.deep.equal([importWorkflowId(job.importId, 1)]);
+    } finally {
+      await connection.close();
+      await queue.close();
+    }
+  });
+});
