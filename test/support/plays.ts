@@ -1,5 +1,5 @@
 /** Plays put straight into the tables, for tests of what reads them. */
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import type pg from "pg";
 import { nameKey } from "../../services/catalog/keys.js";
 import type { PlaySource } from "../../services/import/types.js";
@@ -93,25 +93,72 @@ export async function insertPlays(
   return rows.map(({ id }) => id);
 }
 
+export interface LongHistoryOptions {
+  readonly start?: string;
+  readonly importId?: string;
+}
+
 /**
- * A long history that is the same each time: one play every `stepSeconds`, over `artists` names with a few
- * tracks each; low numbers come often, high ones rarely.
+ * A long history that is the same each time, made inside the database: one play every ten minutes, over 400
+ * artists with 12 tracks and 3 albums each. `Artist 0` is a favourite, high numbers are rare. Every third play is
+ * of the import, every seventh is not counted, every fiftieth is of family spotify-account.
  */
-export function longHistory(
+export async function insertLongHistory(
+  pool: pg.Pool,
+  userId: string,
   plays: number,
-  { start = "2015-01-01T00:00:00Z", stepSeconds = 600, artists = 400 } = {},
-): PlaySpec[] {
-  const first = Date.parse(start);
-  return Array.from({ length: plays }, (_, index) => {
-    const spread = (index * 7919) % 10_007; // a permutation of sorts: neighbours differ
-    const artist = Math.floor(artists * (spread / 10_007) ** 3);
-    return {
-      playedAt: new Date(first + index * stepSeconds * 1000).toISOString(),
-      artist: `Artist ${artist}`,
-      track: `Track ${spread % 12}`,
-      album: `Album ${spread % 3}`,
-      counted: index % 7 !== 0,
-      source: index % 50 === 0 ? "spotify-account" : "spotify-extended",
-    };
-  });
+  { start = "2015-01-01T00:00:00Z", importId = randomUUID() }: LongHistoryOptions = {},
+): Promise<void> {
+  await pool.query(
+    `insert into artists (name, name_key)
+     select 'Artist ' || n, 'artist ' || n from generate_series(0, 399) n on conflict do nothing`,
+  );
+  await pool.query(
+    `insert into tracks (artist_id, title, title_key, loose_key)
+     select a.id, 'Track ' || n, 'track ' || n, a.name_key || ' ' || n
+     from artists a cross join generate_series(0, 11) n where a.name_key ~ '^artist [0-9]+$' on conflict do nothing`,
+  );
+  await pool.query(
+    `insert into albums (artist_id, title, title_key)
+     select a.id, 'Album ' || n, 'album ' || n
+     from artists a cross join generate_series(0, 2) n where a.name_key ~ '^artist [0-9]+$' on conflict do nothing`,
+  );
+  await pool.query(
+    `insert into album_tracks (album_id, track_id)
+     select b.id, t.id from albums b join tracks t using (artist_id)
+     where right(b.title_key, 1)::integer = split_part(t.title_key, ' ', 2)::integer % 3
+     on conflict do nothing`,
+  );
+  // Without figures of the catalogue the planner would join it in loops.
+  await pool.query("analyze artists, tracks, albums");
+  for (let from = 0; from < plays; from += ROWS_PER_STATEMENT) {
+    await insertStretch(pool, userId, from, Math.min(from + ROWS_PER_STATEMENT, plays), start, importId);
+  }
+}
+
+const ROWS_PER_STATEMENT = 10_000;
+
+async function insertStretch(
+  pool: pg.Pool,
+  userId: string,
+  from: number,
+  until: number,
+  start: string,
+  importId: string,
+): Promise<void> {
+  await pool.query(
+    `insert into listening_history (user_id, track_id, artist_id, album_id, played_at, start_earliest, start_latest,
+       ms_played, precision, source, counted, source_key, import_job_id)
+     select $1::uuid, t.id, a.id, b.id, at, at, at, 180000, 'second',
+       case when n % 50 = 0 then 'spotify-account' else 'spotify-extended' end::play_source, n % 7 <> 0,
+       int4send(extract(epoch from at)::integer) || substr(sha256(($1::uuid || ' ' || n)::bytea), 1, 12),
+       case when n % 3 = 0 then $4::uuid end
+     from (select n, (n * 7919) % 10007 as spread, $3::timestamptz + n * interval '10 minutes' as at
+           from generate_series($5::integer, $2::integer - 1) n) s
+     join artists a on a.name_key = 'artist ' || floor(400 * power(spread / 10007.0, 3))
+     join tracks t on t.artist_id = a.id and t.title_key = 'track ' || spread % 12
+     join albums b on b.artist_id = a.id and b.title_key = 'album ' || spread % 3
+     order by n`,
+    [userId, until, start, importId, from],
+  );
 }
