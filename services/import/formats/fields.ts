@@ -13,6 +13,8 @@ const MAX_MILLISECONDS = 2 ** 31 - 1;
 const EARLIEST_MS = Date.UTC(2000, 0, 1);
 const CLOCK_TOLERANCE_MS = 24 * 60 * 60 * 1000;
 
+const LATIN = /^[\x20-\xff]*$/;
+
 export function rejected(reason: RejectReason, message: string): Rejected {
   return { verdict: "rejected", reason, message };
 }
@@ -44,7 +46,7 @@ export function displayText(fields: Fields, name: string): string | null | Rejec
   if (value.length * 3 > TEXT_MAX_BYTES && Buffer.byteLength(value) > TEXT_MAX_BYTES) {
     return rejected("too_long", `${name} is longer than ${TEXT_MAX_BYTES} bytes`);
   }
-  return value.replace(/\p{Surrogate}/gu, "\ufffd");
+  return LATIN.test(value) ? value : value.replace(/\p{Surrogate}/gu, "\ufffd");
 }
 
 /** A whole number of milliseconds that can be stored. */

@@ -53,6 +53,8 @@ const SHOWN_FIELDS = [
 const TRACK_URI = /^spotify:track:([0-9A-Za-z]{22})$/;
 /** `offline_timestamp` is in milliseconds in older rows and in seconds since late 2022. */
 const SMALLEST_MILLISECOND_STAMP = 1e11;
+const COUNTRY = /^[A-Z]{2}$/;
+const UNKNOWN_COUNTRY = "ZZ";
 const LONGEST_PLAY_MS = 7 * 24 * 60 * 60 * 1000;
 const CLOCK_SLACK_MS = 2000;
 /** How much earlier than `ts - ms_played` a play may have begun: pauses count in neither. */
@@ -164,20 +166,24 @@ function readTrackId(fields: Fields): ExternalId | null {
 }
 
 function readContext(fields: Fields): Play["context"] {
+  const context: Record<string, string | boolean> = {};
   const country = contextText(fields, "conn_country");
-  const context = {
-    platform: contextText(fields, "platform"),
-    country: country !== undefined && /^[A-Z]{2}$/.test(country) && country !== "ZZ" ? country : undefined,
-    reasonStart: contextText(fields, "reason_start"),
-    reasonEnd: contextText(fields, "reason_end"),
-    shuffle: contextFlag(fields, "shuffle"),
-    skipped: contextFlag(fields, "skipped"),
-    offline: contextFlag(fields, "offline"),
-    incognito: contextFlag(fields, "incognito_mode"),
-  };
-  const known: Record<string, string | boolean> = {};
-  for (const [name, value] of Object.entries(context)) {
-    if (value !== undefined) known[name] = value;
-  }
-  return Object.keys(known).length === 0 ? null : known;
+  keep(context, "platform", contextText(fields, "platform"));
+  if (country !== undefined && COUNTRY.test(country) && country !== UNKNOWN_COUNTRY)
+    context["country"] = country;
+  keep(context, "reasonStart", contextText(fields, "reason_start"));
+  keep(context, "reasonEnd", contextText(fields, "reason_end"));
+  keep(context, "shuffle", contextFlag(fields, "shuffle"));
+  keep(context, "skipped", contextFlag(fields, "skipped"));
+  keep(context, "offline", contextFlag(fields, "offline"));
+  keep(context, "incognito", contextFlag(fields, "incognito_mode"));
+  return Object.keys(context).length === 0 ? null : context;
+}
+
+function keep(
+  context: Record<string, string | boolean>,
+  name: string,
+  value: string | boolean | undefined,
+): void {
+  if (value !== undefined) context[name] = value;
 }

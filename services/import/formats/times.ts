@@ -3,38 +3,45 @@
  * 30 February the 1st of March.
  */
 
-const ISO_UTC = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?Z$/;
-const UTC_MINUTE = /^(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d)$/;
+const ISO_UTC = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z$/;
+const UTC_MINUTE = /^\d{4}-\d\d-\d\d \d\d:\d\d$/;
 
 /** `2024-11-28T16:05:23Z`, with or without a fraction; Unix milliseconds, or null. */
 export function parseIsoUtc(text: string): number | null {
-  const match = ISO_UTC.exec(text);
-  if (match === null) return null;
-  const [, year, month, day, hour, minute, second] = match.map(Number);
-  const time = fromParts(year, month, day, hour, minute, second);
-  return time === null ? null : time + Number((match[7] ?? "").padEnd(3, "0").slice(0, 3));
+  if (!ISO_UTC.test(text)) return null;
+  const second = digits(text, 17, 19);
+  const minute = minuteOf(text);
+  if (minute === null || second > 59) return null;
+  const fraction = text.length > 20 ? Number(text.slice(20, -1).padEnd(3, "0").slice(0, 3)) : 0;
+  return minute + second * 1000 + fraction;
 }
 
 /** `2023-01-14 01:24`, UTC; Unix milliseconds, or null. */
 export function parseUtcMinute(text: string): number | null {
-  const match = UTC_MINUTE.exec(text);
-  if (match === null) return null;
-  const [, year, month, day, hour, minute] = match.map(Number);
-  return fromParts(year, month, day, hour, minute, 0);
+  return UTC_MINUTE.test(text) ? minuteOf(text) : null;
 }
 
-function fromParts(
-  year = NaN,
-  month = NaN,
-  day = NaN,
-  hour = NaN,
-  minute = NaN,
-  second = NaN,
-): number | null {
-  if (month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59) return null;
-  const date = new Date(0);
-  // Not Date.UTC, which takes the years 0 to 99 for 1900 to 1999.
-  date.setUTCFullYear(year, month - 1, day);
-  if (date.getUTCMonth() !== month - 1) return null;
-  return date.getTime() + ((hour * 60 + minute) * 60 + second) * 1000;
+/** Of a text whose first 16 characters are known to be laid out as `2023-01-14?01:24`. */
+function minuteOf(text: string): number | null {
+  const year = digits(text, 0, 4);
+  const month = digits(text, 5, 7);
+  const day = digits(text, 8, 10);
+  const hour = digits(text, 11, 13);
+  const minute = digits(text, 14, 16);
+  if (month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59)
+    return null;
+  const time = Date.UTC(year, month - 1, day, hour, minute);
+  // Date.UTC takes the years 0 to 99 for 1900 to 1999.
+  return year < 100 ? new Date(time).setUTCFullYear(year, month - 1, day) : time;
+}
+
+function daysIn(year: number, month: number): number {
+  if (month === 2) return (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0 ? 29 : 28;
+  return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31;
+}
+
+function digits(text: string, from: number, to: number): number {
+  let value = 0;
+  for (let at = from; at < to; at += 1) value = value * 10 + text.charCodeAt(at) - 48;
+  return value;
 }

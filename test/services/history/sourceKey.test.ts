@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { createHash } from "node:crypto";
 import {
   appleDailyKey,
   appleExportKey,
@@ -160,6 +161,24 @@ describe("the identity of a source row", () => {
 
   it("does not let names run into each other", () => {
     expect(key({ artist: "a", title: 'b","c' })).to.not.equal(key({ artist: 'a","b', title: "c" }));
+  });
+
+  it("follows the written rule at any time, whatever the row before was", () => {
+    const day = 86_400_000;
+    for (const playedAtMs of [
+      0,
+      999,
+      day - 1,
+      day,
+      at,
+      5 * day + 3_600_000,
+      Date.UTC(2024, 1, 29, 23, 59, 59, 7),
+      at,
+    ]) {
+      const text = JSON.stringify(["v1", "spotify-live", new Date(playedAtMs).toISOString(), uri, null]);
+      const hash = createHash("sha256").update(text).digest("hex").slice(0, 24);
+      expect(spotifyLiveKey({ playedAtMs, uri }).toString("hex").slice(8), text).to.equal(hash);
+    }
   });
 
   it("ignores the order in which Maloja lists artists", () => {
