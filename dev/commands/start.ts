@@ -5,18 +5,20 @@ import { onEnding } from "../endings.js";
 
 export async function run(): Promise<void> {
   await runApp((app) => {
-    announce(app);
+    announce(app, [STOP_HINT]);
     return Promise.resolve("stay");
   });
 }
 
+export const STOP_HINT = "  Stop with Ctrl-C";
+
 /** The first line is one for machines to wait for. */
-export function announce(app: App): void {
+export function announce(app: App, more: readonly string[]): void {
   console.log(`playlog ready: ${app.url}`);
   console.log(`  API docs     ${app.docsUrl}`);
   if (app.temporalUiUrl !== undefined) console.log(`  Temporal UI  ${app.temporalUiUrl}`);
   console.log(`  Data, logs   ${app.home}`);
-  console.log("  Stop with Ctrl-C");
+  for (const line of more) console.log(line);
 }
 
 /**

@@ -92,8 +92,8 @@ function musicRow(random: () => number, n: number): Row {
   const skipped = random() < 0.15;
   const played = n === 120 ? 0 : skipped ? Math.floor(random() * 25_000) + 1_000 : whole;
   // An evening's worth of plays, then a few days without; never two rows in one second.
-  const spread = ((LAST_PLAY - FIRST_PLAY) / PLAYS) * (n - (n % 8) * 0.99);
-  const start = Math.floor((FIRST_PLAY + spread + (n % 8) * 300_000) / 1000);
+  const evening = ((LAST_PLAY - FIRST_PLAY) / PLAYS) * (n - (n % 8));
+  const start = Math.floor((FIRST_PLAY + evening + (n % 8) * 300_000) / 1000);
   return {
     ...common(start, played, random),
     master_metadata_track_name: track,

@@ -19,7 +19,7 @@ interface Run {
 }
 
 describe("npm start", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let home: string;
   let port: number;
   const runs: Run[] = [];
@@ -73,7 +73,7 @@ describe("npm start", function () {
         if (over) throw new Error(`ended before it was ready:\n${run.output()}`);
         return /^playlog ready: (\S+)$/m.exec(run.output())?.[1];
       },
-      50_000,
+      100_000,
     );
   };
 
