@@ -1,5 +1,6 @@
 import Router from "@koa/router";
 import { poolStatus } from "../../../db/knex.js";
+import { DatabaseProbe } from "../../../db/probe.js";
 import { UnavailableError } from "../../../utils/errors.js";
 import { mount } from "../../middleware/endpoint.js";
 import { answerProblem } from "../../middleware/errorHandler.js";
@@ -10,10 +11,11 @@ const RETRY_AFTER_SECONDS = 5;
 /** A probe gets its answer, whatever hangs. */
 const PATIENCE_MS = 2000;
 
-type HealthDeps = Pick<AppDeps, "database" | "redis" | "queue" | "blobs">;
+type HealthDeps = Pick<AppDeps, "config" | "database" | "redis" | "queue" | "blobs">;
 
 export function healthRouter(deps: HealthDeps): AppRouter {
   const router: AppRouter = new Router();
+  const probe = new DatabaseProbe(deps.config.database);
 
   for (const declaration of live) {
     mount(router, declaration, (ctx) => {
@@ -23,7 +25,7 @@ export function healthRouter(deps: HealthDeps): AppRouter {
 
   for (const declaration of ready) {
     mount(router, declaration, async (ctx) => {
-      const { state } = await primaryHealth(deps);
+      const { state } = await probe.check();
       if (state === "down") {
         throw new UnavailableError("database", "The database does not answer", RETRY_AFTER_SECONDS);
       }
@@ -33,7 +35,9 @@ export function healthRouter(deps: HealthDeps): AppRouter {
 
   for (const declaration of database) {
     mount(router, declaration, async (ctx) => {
-      const primary = await primaryHealth(deps);
+      const health = await probe.check();
+      const { knex, pool: pg } = poolStatus(deps.database);
+      const primary = { ...health, pools: { knex, pg } };
       const report = { primary, replica: null };
       if (primary.state === "up") {
         ctx.body = report;
@@ -58,28 +62,6 @@ export function healthRouter(deps: HealthDeps): AppRouter {
   }
 
   return router;
-}
-
-interface PrimaryHealth {
-  readonly state: "up" | "down";
-  readonly latencyMs: number | null;
-  readonly migration: string | null;
-}
-
-async function primaryHealth({ database }: HealthDeps) {
-  const down: PrimaryHealth = { state: "down", latencyMs: null, migration: null };
-  const health = await inTime(askPrimary(database), down);
-  const { knex, pool: pg } = poolStatus(database);
-  return { ...health, pools: { knex, pg } };
-}
-
-async function askPrimary(database: AppDeps["database"]): Promise<PrimaryHealth> {
-  const started = performance.now();
-  const { rows } = await database.pool.query<{ name: string }>(
-    "select name from knex_migrations order by id desc limit 1",
-  );
-  const latencyMs = Math.round((performance.now() - started) * 100) / 100;
-  return { state: "up", latencyMs, migration: rows[0]?.name ?? null };
 }
 
 /** `otherwise` when the check fails or takes too long; what went wrong is logged by whoever uses the thing. */
