@@ -33,8 +33,8 @@ const stateQuery = defineQuery<ImportState>(STATE_QUERY);
 const phaseKey = defineSearchAttributeKey(SEARCH_ATTRIBUTES.phase, SearchAttributeType.KEYWORD);
 const providerKey = defineSearchAttributeKey(SEARCH_ATTRIBUTES.provider, SearchAttributeType.KEYWORD);
 
-/** How many part numbers one look at the table fetches; keeps every payload small, however many files there are. */
-const PAGE = 500;
+/** A part is about six events; a run of so many stays far from the server's limits, and every payload small. */
+const PARTS_PER_RUN = 500;
 
 export async function importHistory(input: ImportHistoryInput): Promise<FinishedImport> {
   const { importId, attempt } = input;
@@ -107,18 +107,15 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
 
     try {
       await scope.run(async () => {
-        let more = true;
-        while (more && goOn()) {
-          const page = await acts.openParts({ ...run, afterPart, limit: PAGE });
-          more = page.length === PAGE;
-          for (const partNo of page) {
-            while (inFlight.size >= input.parallelParts && goOn()) await Promise.race(inFlight.values());
-            window.full ||= workflowInfo().continueAsNewSuggested;
-            if (!goOn()) return;
-            start(partNo);
-            afterPart = partNo;
-          }
+        const open = await acts.openParts({ ...run, afterPart, limit: PARTS_PER_RUN });
+        for (const partNo of open) {
+          while (inFlight.size >= input.parallelParts && goOn()) await Promise.race(inFlight.values());
+          window.full ||= workflowInfo().continueAsNewSuggested;
+          if (!goOn()) return;
+          start(partNo);
+          afterPart = partNo;
         }
+        window.full = open.length === PARTS_PER_RUN;
       });
     } catch (err) {
       window.failure ??= err;
