@@ -83,7 +83,7 @@ export class DemoClient {
 
   async upload(filename: string, archive: Buffer): Promise<ImportJob> {
     const query = new URLSearchParams({ filename });
-    return read(await this.#send("POST", `/imports?${query}`, archive, "application/zip"));
+    return read(await this.#send("POST", `/imports?${query.toString()}`, archive, "application/zip"));
   }
 
   async get<T>(path: string): Promise<T> {
@@ -96,7 +96,7 @@ export class DemoClient {
     let cursor: string | null = null;
     do {
       const query = new URLSearchParams(cursor === null ? { limit: "1000" } : { limit: "1000", cursor });
-      const page: Page<T> = await this.get(`${path}${path.includes("?") ? "&" : "?"}${query}`);
+      const page: Page<T> = await this.get(`${path}${path.includes("?") ? "&" : "?"}${query.toString()}`);
       rows.push(...page.data);
       cursor = page.nextCursor;
     } while (cursor !== null);

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { readRecord } from "./home.mjs";
+import { whyEnded } from "./supervisor.js";
 import { endProcess } from "./system.mjs";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
@@ -155,7 +156,9 @@ function firstAnswer(
     signal?.addEventListener("abort", () => settle(() => reject(new Error("the start was called off"))));
     keeper.once("error", (error) => settle(() => reject(error)));
     keeper.once("exit", (code, signal) =>
-      settle(() => reject(new Error(`the keeper of the servers ended at its start (${signal ?? code})`))),
+      settle(() =>
+        reject(new Error(`the keeper of the servers ended at its start (${whyEnded(code, signal)})`)),
+      ),
     );
     keeper.on("message", (message: KeeperMessage) => {
       if (message.type === "note") note(message.text);

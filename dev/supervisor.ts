@@ -72,7 +72,7 @@ export class SupervisedProcess {
       child.once("error", (error) => settle(`could not be started: ${error.message}`));
       child.once("exit", (code, signal) => {
         if (this.#child === child) this.#child = undefined;
-        settle(`ended at its start (${signal ?? `exit code ${code}`})`);
+        settle(`ended at its start (${whyEnded(code, signal)})`);
       });
     });
     if (failure !== undefined) throw new Error(`${failure}\n${this.#lastLines()}`);
@@ -82,8 +82,8 @@ export class SupervisedProcess {
       this.#restart(`ended (${why})`);
     };
     if (child.exitCode !== null || child.signalCode !== null)
-      watch(child.signalCode ?? `exit code ${child.exitCode}`);
-    else child.once("exit", (code, signal) => watch(signal ?? `exit code ${code}`));
+      watch(whyEnded(child.exitCode, child.signalCode));
+    else child.once("exit", (code, signal) => watch(whyEnded(code, signal)));
   }
 
   #restart(reason: string): void {
@@ -135,6 +135,10 @@ export class SupervisedProcess {
     clearTimeout(timer);
   }
 }
+
+/** For messages about a process that is gone: the signal's name, or its exit code. */
+export const whyEnded = (code: number | null, signal: NodeJS.Signals | null): string =>
+  signal ?? `exit code ${String(code)}`;
 
 function logSize(file: string): number {
   return statSync(file, { throwIfNoEntry: false })?.size ?? 0;

@@ -10,8 +10,8 @@ import { cachedWorkflowBundle } from "../workflowBundle.js";
 const BENCHES = path.resolve(import.meta.dirname, "..", "..", "bench");
 
 export async function run([name, ...args]: readonly string[]): Promise<void> {
-  const file = path.join(BENCHES, `${name}.ts`);
-  if (name === undefined || !existsSync(file)) {
+  const file = path.join(BENCHES, `${name ?? ""}.ts`);
+  if (!existsSync(file)) {
     const names = (await readdir(BENCHES)).filter((entry) => entry.endsWith(".ts"));
     throw new Error(
       `usage: npm run bench -- NAME, with one of: ${names.map((n) => n.slice(0, -3)).join(", ")}`,

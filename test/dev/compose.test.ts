@@ -130,7 +130,7 @@ describe("docker-compose.yml", () => {
   it("makes Temporal a role and databases of its own, with the password it signs in with", () => {
     const sql = interpolate(compose.configs["temporal-databases"]?.content ?? "");
     const { POSTGRES_USER: role, POSTGRES_PWD: password } = service("temporal").environment ?? {};
-    expect(sql).to.include(`create role ${role} login password '${interpolate(password ?? "")}'`);
+    expect(sql).to.include(`create role ${String(role)} login password '${interpolate(password ?? "")}'`);
     expect(sql).to.match(
       /create database temporal owner temporal;\ncreate database temporal_visibility owner/,
     );

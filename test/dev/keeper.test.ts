@@ -52,7 +52,7 @@ describe("the keeper of the embedded servers", function () {
     const redis = new Redis(stack.redisUrl, { maxRetriesPerRequest: 1 });
     expect(await redis.ping()).to.equal("PONG");
     redis.disconnect();
-    const answer = await fetch(`${stack.temporalUiUrl}/api/v1/namespaces/default`);
+    const answer = await fetch(`${stack.temporalUiUrl ?? ""}/api/v1/namespaces/default`);
     expect(answer.status).to.equal(200);
   });
 
