@@ -409,6 +409,7 @@ CREATE INDEX import_jobs_connection ON public.import_jobs USING btree (connectio
 CREATE INDEX import_jobs_open ON public.import_jobs USING btree (status, next_start_at) WHERE (status = ANY (ARRAY['queued'::import_status, 'running'::import_status, 'paused'::import_status, 'cancelling'::import_status, 'undoing'::import_status]));
 CREATE UNIQUE INDEX import_jobs_same_upload ON public.import_jobs USING btree (user_id, sha256, options_hash) WHERE (status = ANY (ARRAY['queued'::import_status, 'running'::import_status, 'paused'::import_status, 'cancelling'::import_status]));
 CREATE INDEX import_jobs_user ON public.import_jobs USING btree (user_id, created_at DESC, id DESC);
+CREATE INDEX plays_by_album ON public.listening_history USING btree (album_id, user_id, played_at DESC) WHERE (album_id IS NOT NULL);
 CREATE INDEX plays_by_artist ON public.listening_history USING btree (artist_id, user_id, played_at DESC);
 CREATE INDEX plays_by_time ON public.listening_history USING btree (user_id, played_at DESC, id DESC);
 CREATE INDEX plays_by_track ON public.listening_history USING btree (track_id, user_id, played_at DESC);

@@ -45,6 +45,7 @@ export async function up(knex: Knex): Promise<void> {
     create index plays_by_time on listening_history (user_id, played_at desc, id desc);
     create index plays_by_track on listening_history (track_id, user_id, played_at desc);
     create index plays_by_artist on listening_history (artist_id, user_id, played_at desc);
+    create index plays_by_album on listening_history (album_id, user_id, played_at desc) where album_id is not null;
     create index plays_linked on listening_history (duplicate_of) where duplicate_of is not null;
 
     comment on table listening_history is 'One row per play as one source saw it. Several sightings of one play are linked by duplicate_of, never deleted.';

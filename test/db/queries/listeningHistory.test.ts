@@ -166,11 +166,11 @@ describe("db/queries/listeningHistory, on a long history", function () {
   it("counts exactly what its pages hold, for each filter", async () => {
     const pair = { artistKey: "artist 0", titleKey: "track 0" };
     for (const [name, filters] of [...single(), ["artist + track", pair] as const]) {
-      const all = { userId, includeDuplicates: false, ...filters };
+      const all = { userId: fewId, includeDuplicates: false, ...filters };
       const { items, next } = await listenPage(pool, {
         filters: all,
         order: "desc",
-        limit: PLAYS,
+        limit: FEW,
         hidePrivate: false,
       });
       const plays = JSON.parse(`[${items}]`) as readonly { readonly id: number }[];
