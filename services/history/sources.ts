@@ -7,6 +7,8 @@ export type SourceGroup = (typeof SOURCE_GROUPS)[number];
 /** What a filter by source takes. */
 export const SOURCE_FILTERS: readonly (PlaySource | SourceGroup)[] = [...PLAY_SOURCES, ...SOURCE_GROUPS];
 
-/** The families a filter by source means: itself, or all of the group (`spotify` = `spotify-*`). */
+const isGroup = (filter: string): boolean => SOURCE_GROUPS.some((group) => group === filter);
+
+/** The families a filter by source means: itself, or all of the group (`spotify` = `spotify-...`). */
 export const familiesOf = (filter: PlaySource | SourceGroup): readonly PlaySource[] =>
-  PLAY_SOURCES.filter((family) => family === filter || family.startsWith(`${filter}-`));
+  PLAY_SOURCES.filter((family) => (isGroup(filter) ? family.startsWith(`${filter}-`) : family === filter));
