@@ -27,8 +27,8 @@ export function databaseSettings(url: string): Config["database"] {
     poolMin: 0,
     poolMax: 5,
     connectTimeoutMs: 5000,
-    statementTimeoutMs: 15_000,
-    lockTimeoutMs: 10_000,
+    statementTimeoutMs: 60_000,
+    lockTimeoutMs: 20_000,
   };
 }
 
