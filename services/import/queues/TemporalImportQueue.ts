@@ -2,7 +2,9 @@
 import {
   Client,
   Connection,
+  defaultGrpcRetryOptions,
   isGrpcServiceError,
+  makeGrpcRetryInterceptor,
   WorkflowExecutionAlreadyStartedError,
 } from "@temporalio/client";
 import type { WorkflowExecutionStatusName } from "@temporalio/client";
@@ -35,6 +37,8 @@ export interface TemporalImportQueueOptions {
 
 const DEADLINE_MS = 2000;
 const LATE_MS = 100;
+const TRIES = 4;
+const LONGEST_PAUSE_MS = 500;
 /** gRPC: deadline exceeded, resource exhausted, unavailable. Whether the call took effect is unknown. */
 const UNKNOWN_OUTCOME: readonly number[] = [4, 8, 14];
 const INVALID_ARGUMENT = 3;
@@ -47,9 +51,18 @@ const keyword = (name: string) => defineSearchAttributeKey(name, SearchAttribute
 export class TemporalImportQueue implements ImportQueue {
   readonly #connection: Connection;
   readonly #client: Client;
+  readonly #calls = new Set<Promise<unknown>>();
 
   constructor(private readonly options: TemporalImportQueueOptions) {
-    this.#connection = Connection.lazy({ address: options.address });
+    this.#connection = Connection.lazy({
+      address: options.address,
+      // The default tries ten times and sleeps past any deadline.
+      interceptors: [
+        makeGrpcRetryInterceptor(
+          defaultGrpcRetryOptions({ maxAttempts: TRIES, maxIntervalMs: () => LONGEST_PAUSE_MS }),
+        ),
+      ],
+    });
     this.#client = new Client({ connection: this.#connection, namespace: options.namespace });
   }
 
@@ -103,7 +116,9 @@ export class TemporalImportQueue implements ImportQueue {
     }
   }
 
+  /** Waits for what is under way: a retry that finds the connection closed would throw where nobody can catch it. */
   async close(): Promise<void> {
+    await Promise.allSettled(this.#calls);
     await this.#connection.close();
   }
 
@@ -139,7 +154,7 @@ export class TemporalImportQueue implements ImportQueue {
     }
   }
 
-  /** The client's own retries may sleep past a deadline; a caller with a request to answer does not wait for that. */
+  /** A caller with a request to answer waits for the deadline and not for what the client does after it. */
   async #withDeadline<T>(call: () => Promise<T>): Promise<T> {
     const deadlineMs = this.options.deadlineMs ?? DEADLINE_MS;
     let timer: NodeJS.Timeout | undefined;
@@ -147,7 +162,9 @@ export class TemporalImportQueue implements ImportQueue {
       timer = setTimeout(() => reject(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs + LATE_MS);
     });
     const answer = this.#connection.withDeadline(Date.now() + deadlineMs, call);
-    answer.catch(() => {}); // heard below, unless it came too late
+    this.#calls.add(answer);
+    const settled = (): unknown => this.#calls.delete(answer);
+    answer.then(settled, settled); // its failure is heard below, unless it comes too late
     try {
       return await Promise.race([answer, late]);
     } finally {
