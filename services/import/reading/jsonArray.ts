@@ -7,14 +7,10 @@
  * element parses as a JSON list, it is cut exactly where the rule would cut it. So the result depends on the
  * bytes alone, never on how they were split into buffers.
  */
-import { isUtf8 } from "node:buffer";
 import type { RawRecord, RecordChunk } from "../types.js";
-import type { RejectReason } from "../verdicts.js";
 import { ImportError } from "../verdicts.js";
-import { rawExcerpt } from "./excerpt.js";
+import { openingExcerpt, parseElement, parseList, refused } from "./jsonElement.js";
 
-/** Levels of nesting a record may have, its own included. */
-export const MAX_DEPTH = 32;
 const CHUNK_RECORDS = 1000;
 /** Longest run parsed at once: long enough to be cheap, short enough not to hold up the event loop. */
 const RUN_BYTES = 64 * 1024;
@@ -274,11 +270,9 @@ export class JsonArrayScanner {
   }
 
   private startSkipping(): void {
-    const head = this.buffer.subarray(this.start, this.start + Math.min(this.recordMaxBytes, 8192));
     const first = this.buffer[this.start];
     this.skipped = {
-      // The cut may fall into a character: without the last bytes the rest must be valid.
-      excerpt: isUtf8(wholeCharacters(head)) ? rawExcerpt(wholeCharacters(head).toString("utf8")) : null,
+      excerpt: openingExcerpt(this.buffer.subarray(this.start, this.start + this.recordMaxBytes)),
       container: first === OPEN_OBJECT || first === OPEN_LIST,
     };
   }
@@ -305,56 +299,10 @@ export class JsonArrayScanner {
     this.deepest = 0;
     this.inString = false;
     if (skipped !== null) return refused(position, "too_long", skipped.excerpt, this.recordMaxBytes);
-    const bytes = this.buffer.subarray(start, end);
-    if (!isUtf8(bytes)) return refused(position, "encoding", null);
-    const text = bytes.toString("utf8");
-    if (deepest > MAX_DEPTH) return refused(position, "too_deep", rawExcerpt(text));
-    try {
-      const value: unknown = JSON.parse(text);
-      return { position, value };
-    } catch {
-      return refused(position, "malformed", rawExcerpt(text));
-    }
+    return parseElement(position, this.buffer.subarray(start, end), deepest);
   }
 }
 
 function notAList(): ImportError {
   return new ImportError("unrecognised_format", "The file is not a list of records");
-}
-
-function parseList(bytes: Buffer): unknown[] | null {
-  if (!isUtf8(bytes)) return null;
-  try {
-    const list: unknown = JSON.parse(`[${bytes.toString("utf8")}]`);
-    // Too deep: left to the scan, which says so of the one record.
-    return Array.isArray(list) && !nestsDeeperThan(list, MAX_DEPTH + 1) ? list : null;
-  } catch {
-    return null;
-  }
-}
-
-function nestsDeeperThan(value: unknown, levels: number): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  if (levels === 0) return true;
-  for (const inner of Object.values(value)) {
-    if (typeof inner === "object" && inner !== null && nestsDeeperThan(inner, levels - 1)) return true;
-  }
-  return false;
-}
-
-function refused(position: number, reason: RejectReason, excerpt: string | null, limitBytes = 0): RawRecord {
-  const messages: Partial<Record<RejectReason, string>> = {
-    too_long: `The record is larger than ${limitBytes} bytes`,
-    encoding: "The record is not valid UTF-8",
-    too_deep: `The record is nested deeper than ${MAX_DEPTH} levels`,
-    malformed: "The record is not valid JSON",
-  };
-  return { position, reason, message: messages[reason] ?? reason, excerpt };
-}
-
-/** `bytes` without a character that its end cuts through. */
-function wholeCharacters(bytes: Buffer): Buffer {
-  let lead = bytes.length - 1;
-  while (lead > 0 && lead > bytes.length - 4 && ((bytes[lead] ?? 0) & 0xc0) === 0x80) lead -= 1;
-  return bytes.subarray(0, Math.max(0, lead));
 }

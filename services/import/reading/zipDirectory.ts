@@ -1,16 +1,11 @@
 /** The directory of a ZIP file: found, checked as a whole and reduced to what reading its files needs. */
 import { isUtf8 } from "node:buffer";
-import type { Readable } from "node:stream";
-import {
-  RandomAccessReader,
-  fromRandomAccessReaderPromise,
-  getFileNameLowLevel,
-  validateFileName,
-} from "yauzl";
+import { fromRandomAccessReaderPromise, getFileNameLowLevel, validateFileName } from "yauzl";
 import type { Entry, ZipFile } from "yauzl";
 import type { BlobReader } from "../../storage/BlobStore.js";
 import type { ImportErrorCode } from "../verdicts.js";
 import { ImportError } from "../verdicts.js";
+import { BlobAccess, readExactly } from "./blobAccess.js";
 import type { ReadLimits } from "./limits.js";
 
 const END_RECORD = 0x06054b50;
@@ -265,52 +260,4 @@ function unsafe(message: string): ImportError {
 
 function quoted(name: string): string {
   return JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}…` : name);
-}
-
-/** Fewer bytes only where the blob ends. */
-export async function readExactly(blob: BlobReader, position: number, length: number): Promise<Buffer> {
-  const target = Buffer.alloc(length);
-  let filled = 0;
-  while (filled < length) {
-    const read = await blob.read(target.subarray(filled), position + filled);
-    if (read === 0) break;
-    filled += read;
-  }
-  return target.subarray(0, filled);
-}
-
-/** A blob as yauzl reads one, without what stands in front of the archive. */
-class BlobAccess extends RandomAccessReader {
-  /** Set when storage failed, which is no fault of the archive. */
-  failure: { readonly error: unknown } | null = null;
-
-  constructor(
-    private readonly blob: BlobReader,
-    private readonly shift: number,
-  ) {
-    super();
-  }
-
-  override read(
-    target: Buffer,
-    offset: number,
-    length: number,
-    position: number,
-    callback: (err: Error | null) => void,
-  ): void {
-    readExactly(this.blob, this.shift + position, length).then(
-      (bytes) => {
-        bytes.copy(target, offset);
-        callback(bytes.length < length ? new Error("unexpected end of file") : null);
-      },
-      (error: unknown) => {
-        this.failure = { error };
-        callback(error instanceof Error ? error : new Error(String(error)));
-      },
-    );
-  }
-
-  override _readStreamForRange(start: number, end: number): Readable {
-    return this.blob.createReadStream(this.shift + start, this.shift + end);
-  }
 }

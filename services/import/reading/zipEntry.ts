@@ -3,8 +3,9 @@ import { pipeline, type TransformOptions } from "node:stream";
 import { crc32, createInflateRaw, type ZlibOptions } from "node:zlib";
 import type { BlobReader } from "../../storage/BlobStore.js";
 import { ImportError } from "../verdicts.js";
+import { readExactly } from "./blobAccess.js";
 import type { ReadLimits } from "./limits.js";
-import { LOCAL_HEADER, LOCAL_HEADER_BYTES, exceedsRatio, ratioProblem, readExactly } from "./zipDirectory.js";
+import { LOCAL_HEADER, LOCAL_HEADER_BYTES, exceedsRatio, ratioProblem } from "./zipDirectory.js";
 import type { ZipRecord } from "./zipDirectory.js";
 
 /**
