@@ -5,11 +5,22 @@
  */
 import { createHash } from "node:crypto";
 import { ValidationError } from "./errors.js";
+import { parseInstant } from "./time.js";
 
 export type CursorPart = string | number;
 
 /** Turns the parts of a cursor into a position; null when they are not what the list put into it. */
 export type CursorReader<T> = (parts: readonly unknown[]) => T | null;
+
+const POSITION_TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/;
+
+/** For readers: a time in UTC with microseconds, as PostgreSQL keeps it and a Date would not. */
+export const isPositionTime = (part: unknown): part is string =>
+  typeof part === "string" && POSITION_TIME.test(part) && parseInstant(part) !== null;
+
+/** For readers: a whole number from 0, small enough for a column of type integer, or for a bigint id. */
+export const isPositionNumber = (part: unknown, max = Number.MAX_SAFE_INTEGER): part is number =>
+  typeof part === "number" && Number.isSafeInteger(part) && part >= 0 && part <= max;
 
 const CHECKSUM_BYTES = 4;
 const MAX_LENGTH = 512;

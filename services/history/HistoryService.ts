@@ -9,8 +9,7 @@ import {
   listenTotal,
 } from "../../db/queries/listeningHistory.js";
 import { NotFoundError, ValidationError } from "../../utils/errors.js";
-import { decodeCursor, encodeCursor } from "../../utils/pagination.js";
-import { parseInstant } from "../../utils/time.js";
+import { decodeCursor, encodeCursor, isPositionNumber, isPositionTime } from "../../utils/pagination.js";
 import { nameKey } from "../catalog/keys.js";
 import type { PlaySource } from "../import/types.js";
 import { familiesOf, type SourceGroup } from "./sources.js";
@@ -46,9 +45,6 @@ export interface HistoryPage {
   /** How many plays fit the filters; only when it was asked for. */
   readonly total?: number;
 }
-
-/** Microseconds, as the database keeps times; only what it wrote itself is handed back to it. */
-const POSITION_TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/;
 
 export class HistoryService {
   readonly #pool: pg.Pool;
@@ -124,11 +120,6 @@ function positionOf({ cursor, page, order }: HistoryQuery): ListenPosition | und
     throw new ValidationError(message, [{ path: "page", code: "conflict", message }]);
   }
   return decodeCursor(listName(order), cursor, ([playedAt, id]) =>
-    typeof playedAt === "string" &&
-    POSITION_TIME.test(playedAt) &&
-    parseInstant(playedAt) !== null &&
-    Number.isSafeInteger(id)
-      ? { playedAt, id: Number(id) }
-      : null,
+    isPositionTime(playedAt) && isPositionNumber(id) ? { playedAt, id } : null,
   );
 }

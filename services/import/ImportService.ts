@@ -2,8 +2,8 @@
 import { createHash } from "node:crypto";
 import type { Pool } from "pg";
 import type { Logger } from "../../utils/logger.js";
-import { decodeCursor, encodeCursor } from "../../utils/pagination.js";
-import { uuidv7 } from "../../utils/uuid.js";
+import { decodeCursor, encodeCursor, isPositionNumber, isPositionTime } from "../../utils/pagination.js";
+import { UUID_PATTERN, uuidv7 } from "../../utils/uuid.js";
 import { importWorkflowId } from "../../workflows/contracts.js";
 import type { BlobStore, StoredBlob } from "../storage/BlobStore.js";
 import { cancelJob, noSuchImport, retryJob, START_GRACE_SECONDS } from "./control.js";
@@ -41,6 +41,8 @@ export interface Page<T> {
 
 const JOBS = "imports";
 const ROWS = "import-rows";
+/** Of columns of type integer. */
+const MAX_INTEGER = 2 ** 31 - 1;
 
 export class ImportService {
   constructor(private readonly deps: ImportServiceDependencies) {}
@@ -185,10 +187,14 @@ async function* withoutPlace(rows: AsyncIterable<LedgerRow & { place: unknown }>
 
 function readJobPlace(parts: readonly unknown[]): { createdAt: string; id: string } | null {
   const [createdAt, id] = parts;
-  return typeof createdAt === "string" && typeof id === "string" ? { createdAt, id } : null;
+  return isPositionTime(createdAt) && typeof id === "string" && UUID_PATTERN.test(id)
+    ? { createdAt, id }
+    : null;
 }
 
 function readRowPlace(parts: readonly unknown[]): { partNo: number; position: number } | null {
   const [partNo, position] = parts;
-  return typeof partNo === "number" && typeof position === "number" ? { partNo, position } : null;
+  return isPositionNumber(partNo, MAX_INTEGER) && isPositionNumber(position, MAX_INTEGER)
+    ? { partNo, position }
+    : null;
 }

@@ -32,7 +32,10 @@ describe("GET /listening-history", () => {
     );
     return app.as(reader).get(`${PATH}?${params.toString()}`);
   };
-  const ids = ({ body }: Answer): number[] => body.data.map(({ id }: { id: number }) => id);
+  const plays = ({ body }: Answer) =>
+    body.data as readonly { readonly id: number; readonly playedAt: string }[];
+  const ids = (answer: Answer): number[] => plays(answer).map(({ id }) => id);
+  const show = (id: number | undefined): Promise<Answer> => app.as(user).get(`${PATH}/${String(id)}`);
   const makePublic = (owner: TestUser) =>
     app.deps.database.pool.query("update users set history_visibility = 'public' where id = $1", [owner.id]);
   const inDays = (count: number, more: Partial<PlaySpec> = {}): PlaySpec[] =>
@@ -80,7 +83,7 @@ describe("GET /listening-history", () => {
     expect(first.createdAt).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
     expect(second).to.deep.include({ id: bare, msPlayed: null, importId: null, album: null, context: null });
     expect(Object.keys(second)).to.deep.equal(Object.keys(first));
-    expect(expectStatus(200, await app.as(user).get(`${PATH}/${full}`)).body).to.deep.equal(first);
+    expect(expectStatus(200, await show(full)).body).to.deep.equal(first);
   });
 
   it("is empty for a new account", async () => {
@@ -127,9 +130,11 @@ describe("GET /listening-history", () => {
     await app.deps.database.pool.query("delete from listening_history where id = $1", [ids(first)[2]]);
     await insert([{ playedAt: "2024-06-01T00:00:00Z" }]);
     const second = expectStatus(200, await list({ limit: 3, cursor: first.body.nextCursor }));
-    expect(second.body.data.map(({ playedAt }: { playedAt: string }) => playedAt.slice(0, 10))).to.deep.equal(
-      ["2024-01-03", "2024-01-02", "2024-01-01"],
-    );
+    expect(plays(second).map(({ playedAt }) => playedAt.slice(0, 10))).to.deep.equal([
+      "2024-01-03",
+      "2024-01-02",
+      "2024-01-01",
+    ]);
     expect(second.body.nextCursor).to.equal(null);
   });
 
@@ -153,7 +158,7 @@ describe("GET /listening-history", () => {
       { playedAt: "2024-01-02T00:00:00Z", artist: "Guns N’ Roses", track: "Nightrain", album: "Appetite" },
       { playedAt: "2024-01-03T00:00:00Z", artist: "Take That", track: "Patience", album: "Lies" },
     ]);
-    const { body } = await app.as(user).get(`${PATH}/${a}`);
+    const { body } = await show(a);
     const found = async (query: Readonly<Record<string, string | number>>) =>
       ids(expectStatus(200, await list(query)));
 
