@@ -45,7 +45,7 @@ export default tseslint.config(
         "error",
         { allowNumber: true, allowBoolean: true, allowNullish: false },
       ],
-      eqeqeq: ["error", "always"],
+      eqeqeq: ["error", "always", { null: "ignore" }],
       "no-restricted-properties": [
         "error",
         {
@@ -179,7 +179,10 @@ export default tseslint.config(
       "@typescript-eslint/no-unsafe-argument": "off",
       "@typescript-eslint/no-unsafe-assignment": "off",
       "@typescript-eslint/no-unsafe-member-access": "off",
+      "@typescript-eslint/no-unsafe-call": "off",
       "@typescript-eslint/no-unsafe-return": "off",
+      // Messages of failed expectations say "undefined" when that is what there was.
+      "@typescript-eslint/restrict-template-expressions": "off",
       // chai's `expect(x).to.be.true` is an expression.
       "@typescript-eslint/no-unused-expressions": "off",
     },

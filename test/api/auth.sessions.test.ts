@@ -324,7 +324,25 @@ describe("a logout", () => {
     expect(await statusOf(other, user)).to.equal(401);
   });
 
-  it("is 204 whenever it is said again by somebody still logged in, and 401 after", async () => {
+  it("makes a process ask the database that has heard nothing for three seconds", async function () {
+    this.timeout(15_000);
+    database.freeze(); // the connections stay open: nothing tells that they are dead
+    await until("the end of trust", () => !other.watch.trusted);
+    await logOut(app);
+    await app.redisKeys.client.set(
+      keyOf(user),
+      JSON.stringify({ userId: user.id, role: "user", expiresAt: Date.now() + 1e6 }),
+      "PX",
+      60_000,
+    );
+    database.thaw();
+    database.cut();
+    expect(await statusOf(other, user)).to.be.oneOf([401, 503]);
+    await until("the watch", () => other.watch.trusted);
+    expect(await statusOf(other, user)).to.equal(401);
+  });
+
+  it("is refused the second time, like everything else of that session", async () => {
     await logOut(app);
     expect((await app.as(user).post("/api/v1/auth/logout")).status).to.equal(401);
   });

@@ -242,6 +242,23 @@ describe("errors of the api", () => {
     expect(app.logs()).to.not.include("request failed");
   });
 
+  it("say that every connection is in use, within the time to wait for one", async () => {
+    const { pool } = app.deps.database;
+    const taken = await Promise.all(
+      Array.from({ length: app.config.database.poolMax }, () => pool.connect()),
+    );
+    try {
+      const started = performance.now();
+      const answer = await app.as(user).get("/api/v1/listening-history");
+      expectProblem(answer, 503, "busy");
+      expect(Number(answer.headers.get("retry-after"))).to.be.at.least(1);
+      expect(performance.now() - started).to.be.below(2500);
+    } finally {
+      for (const client of taken) client.release();
+    }
+    expect((await app.as(user).get("/api/v1/listening-history")).status).to.equal(200);
+  });
+
   it("tell nobody what went wrong inside", async () => {
     const fields = registration();
     await app.deps.database.pool.query(

@@ -98,8 +98,6 @@ export async function isolateRefused<T>(
 
 /** The server's complaint without values: its messages may quote what somebody listened to. */
 export function complaintOf(error: unknown): string {
-  const constraint = brokenConstraint(error);
-  return constraint === null
-    ? `The database refused the record (${sqlState(error)})`
-    : `The database refused the record (${sqlState(error)}, ${constraint})`;
+  const reasons = [sqlState(error), brokenConstraint(error)].filter((reason) => reason !== null);
+  return `The database refused the record (${reasons.join(", ")})`;
 }
