@@ -63,6 +63,9 @@ async function start() {
     const at = await port("postgres");
     specs.push(await preparePostgres({ folder, port: at, fsync: options.fsync, logFile: log("postgres") }));
     foreignFolder = specs[0].foreignFolder;
+    if (foreignFolder !== undefined && !throwaway) {
+      note(`PostgreSQL keeps its data in ${foreignFolder}: its user may not enter ${folder}`);
+    }
   }
   if (redis !== undefined) {
     specs.push(redisServer({ folder, port: await port("redis"), found: redis, logFile: log("redis") }));

@@ -20,7 +20,7 @@ export async function preparePostgres({ folder, port, fsync, logFile }) {
   const programs = await programFolder(user);
   const parent = await dataParent(folder, user);
   const data = path.join(parent, "pg-18");
-  const password = await initialise({ programs, data, folder, user });
+  const password = await initialise({ programs, data, parent, user });
   await dropForeignPidFile(data);
   const settings = [
     `port=${port}`,
@@ -145,8 +145,8 @@ async function linkLibraries(packageFolder) {
 }
 
 /** Creates the cluster once; its password stays beside it. Returns the password. */
-async function initialise({ programs, data, folder, user }) {
-  const passwordFile = path.join(folder, "postgres-password");
+async function initialise({ programs, data, parent, user }) {
+  const passwordFile = path.join(parent, "postgres-password");
   if ((await stat(data).catch(() => undefined)) !== undefined) {
     return (await readFile(passwordFile, "utf8")).trim();
   }

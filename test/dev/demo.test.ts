@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect } from "chai";
@@ -15,6 +15,7 @@ describe("npm run demo", function () {
 
   before(() => {
     home = mkdtempSync(path.join(tmpdir(), "playlog-demo-test-"));
+    chmodSync(home, 0o755); // for the user that PostgreSQL runs as when this is root
   });
   after(() => rmSync(home, { recursive: true, force: true }));
 

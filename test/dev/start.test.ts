@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect } from "chai";
@@ -28,6 +28,7 @@ describe("npm start", function () {
   before(async function () {
     if (process.platform !== "linux") this.skip(); // looks for left processes in /proc
     home = mkdtempSync(path.join(tmpdir(), "playlog-start-test-"));
+    chmodSync(home, 0o755); // for the user that PostgreSQL runs as when this is root
     port = await freePort();
   });
 
