@@ -1,4 +1,8 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Client, Connection } from "@temporalio/client";
 import { expect } from "chai";
+import { importWorkflowId } from "../../workflows/contracts.js";
+import { testStack } from "../support/stack.js";
 import { createTestDatabase } from "../support/database.js";
 import type { TestDatabase } from "../support/database.js";
 import { insertUser } from "../support/users.js";
@@ -77,6 +81,49 @@ describe("the worker process", function () {
       ["cut.json", "failed", 49, "file_truncated"],
       ["good.json", "done", 2, undefined],
     ]);
+  });
+
+  it("ends a cancel at any moment as cancelled or complete, adds up, and writes nothing afterwards", async () => {
+    const upload = json(plays(2000));
+    const rows = async (user: string) => (await digestOf(db.database.pool, user)).rows;
+    const ends: { user: string; status: string; rows: number }[] = [];
+    for (let n = 0; n < 6; n += 1) {
+      const user = await insertUser(db.database.pool);
+      const { id } = await real.accept(user, upload);
+      await sleep(n * 90);
+      const asked = await real.service.cancel(user, id).catch((error: unknown) => error);
+      if (asked instanceof Error) expect(asked).to.have.property("code", "wrong_state"); // it was quicker
+      const job = await real.settled(user, id);
+      expect(job.status).to.be.oneOf(["cancelled", "completed"]);
+      const { read, inserted, duplicate, skipped, rejected } = job.counts;
+      expect(read).to.equal(inserted + duplicate + skipped + rejected);
+      ends.push({ user, status: job.status, rows: inserted });
+      expect(await rows(user)).to.equal(inserted);
+    }
+    await sleep(300);
+    for (const end of ends) expect(await rows(end.user)).to.equal(end.rows);
+    expect(ends.map((end) => end.status)).to.include("cancelled");
+  });
+
+  it("closes an import that somebody terminates in Temporal, and imports the rest on retry", async () => {
+    const user = await insertUser(db.database.pool);
+    const { id } = await real.accept(user, json(plays(6000)));
+    const connection = await Connection.connect({ address: testStack().temporalAddress });
+    try {
+      await real.settled(user, id, ["running"]);
+      await new Client({ connection }).workflow.getHandle(importWorkflowId(id, 1)).terminate("test");
+    } finally {
+      await connection.close();
+    }
+    const job = await real.settled(user, id);
+    expect(job).to.include({ status: "failed" });
+    expect(job.error).to.include({ code: "stopped_by_operator" });
+    expect((await digestOf(db.database.pool, user)).rows).to.equal(job.counts.inserted);
+
+    await real.service.retry(user, id);
+    const retried = await real.settled(user, id);
+    expect(retried).to.include({ status: "completed", workflowId: importWorkflowId(id, 2) });
+    expect(retried.counts).to.include({ read: 6000, inserted: 6000 });
   });
 
   it("stops on SIGTERM and when its supervisor goes away, with exit code 0", async () => {
