@@ -148,8 +148,13 @@ class Form {
       part.mimetype = part.name === FILE_FIELD ? (part.mimetype ?? "application/octet-stream") : null;
       handle(part);
     } else {
-      this.#arrival.destroy(refusal);
+      this.#fail(refusal);
     }
+  }
+
+  #fail(reason: Error): void {
+    this.#stop.abort(reason);
+    this.#arrival.destroy(reason);
   }
 
   #judge(part: Part): AppError | null {
@@ -177,13 +182,13 @@ class Form {
   }
 
   #openFile(): Writable {
-    if (this.#storing !== undefined || this.#arrival.destroyed) return new Nowhere();
+    if (this.#storing !== undefined || this.#stop.signal.aborted) return new Nowhere();
     this.#storing = this.#blobs.put(this.#intake, {
       maxBytes: this.#limits.maxBytes,
       signal: this.#stop.signal,
     });
     this.#storing.catch((error: unknown) => {
-      this.#arrival.destroy(error instanceof Error ? error : new Error("Storing failed", { cause: error }));
+      this.#fail(error instanceof Error ? error : new Error("Storing failed", { cause: error }));
     });
     return this.#intake;
   }

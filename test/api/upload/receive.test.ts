@@ -40,6 +40,7 @@ describe("api/upload", () => {
     app.use(requestContext(log));
     app.use(errorHandler);
     app.use(async (ctx) => {
+      await sleep(Number(ctx.query["wait"] ?? 0));
       const { blob, filename, fields } = await receiveUpload(ctx, blobs, LIMITS, FORM);
       ctx.body = {
         key: blob.key,
@@ -105,6 +106,18 @@ describe("api/upload", () => {
       filename: "endsong_0.json",
       fields: { source: "spotify" },
     });
+  });
+
+  it("reads a body that had arrived as a whole before anybody looked at it", async () => {
+    const form = formBody([{ ...FILE, body: "[]" }]);
+    for (const [body, type] of [
+      ["[]", "application/json"],
+      [form, formType],
+    ] as const) {
+      const headers = { "content-type": type };
+      const response = await fetch(`http://127.0.0.1:${port}/?wait=30`, { method: "POST", body, headers });
+      expect(response.status, type).to.equal(200);
+    }
   });
 
   it("takes a file part that tells a name and no type, as some clients send it", async () => {
