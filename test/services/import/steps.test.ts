@@ -25,7 +25,10 @@ describe("the steps of an import", () => {
 
   it("writes every play of a loose file once, batch by batch, and says so", async () => {
     const user = await insertUser(pool());
-    const id = await bench.job(user, json([...plays(250), play(3), podcast(900), { ...play(901), ts: "no time" }]));
+    const id = await bench.job(
+      user,
+      json([...plays(250), play(3), podcast(900), { ...play(901), ts: "no time" }]),
+    );
 
     expect(await bench.run(id)).to.equal("completed_with_errors");
 
