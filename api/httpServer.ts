@@ -1,4 +1,5 @@
 /** The HTTP server around the app: time limits, answers to what is no HTTP, and an end without broken requests. */
+import { randomUUID } from "node:crypto";
 import {
   createServer,
   type IncomingMessage,
@@ -87,17 +88,19 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   }
   const [status, code] = clientErrors[error.code ?? ""] ?? ([400, "bad_request"] as const);
   const title = STATUS_CODES[status] ?? "Error";
+  const requestId = randomUUID();
   const body = JSON.stringify({
     type: `urn:playlog:problem:${code}`,
     title,
     status,
     detail: "This is not a request that this server can read",
     code,
-    requestId: "",
+    requestId,
     errors: [],
   });
   socket.end(
     `HTTP/1.1 ${status} ${title}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\n` +
+      `X-Request-Id: ${requestId}\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }

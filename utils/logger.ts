@@ -77,9 +77,6 @@ const scope = new AsyncLocalStorage<LogFields>();
 export const withLogFields = <T>(fields: LogFields, work: () => T): T =>
   scope.run({ ...scope.getStore(), ...fields }, work);
 
-/** Fields that `withLogFields` set around the running code. */
-export const logFields = (): LogFields => scope.getStore() ?? {};
-
 const pretty = winston.format.printf((info) => {
   const { timestamp, level, message, service, ...fields } = info;
   const tail = Object.entries(fields)

@@ -18,7 +18,10 @@ const hasBody = ({ req }: AppContext): boolean =>
   req.headers["transfer-encoding"] !== undefined || Number(req.headers["content-length"] ?? 0) > 0;
 
 /** Reads and parses the body; `{}` when there is none, so that validation can name what is missing. */
-export function jsonBody(maxBytes = JSON_BODY_MAX_BYTES): (ctx: AppContext) => Promise<unknown> {
+export function jsonBody(
+  maxBytes = JSON_BODY_MAX_BYTES,
+  timeoutMs = BODY_TIMEOUT_MS,
+): (ctx: AppContext) => Promise<unknown> {
   const parse = koaBody({
     jsonLimit: maxBytes,
     jsonTypes: ["application/json"],
@@ -36,7 +39,7 @@ export function jsonBody(maxBytes = JSON_BODY_MAX_BYTES): (ctx: AppContext) => P
   return async (ctx) => {
     if (!hasBody(ctx)) return {};
     checkMediaType(ctx);
-    await withinTime(parseInto(ctx));
+    await withinTime(parseInto(ctx), timeoutMs);
     return "body" in ctx.request ? ctx.request.body : {};
   };
 }
@@ -61,10 +64,10 @@ function checkMediaType(ctx: AppContext): void {
 }
 
 /** A client that drips its body holds a socket, not a handler. */
-async function withinTime(parsing: Promise<void>): Promise<void> {
+async function withinTime(parsing: Promise<void>, timeoutMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new RequestTimeoutError()), BODY_TIMEOUT_MS);
+    timer = setTimeout(() => reject(new RequestTimeoutError()), timeoutMs);
   });
   try {
     await Promise.race([parsing, late]);

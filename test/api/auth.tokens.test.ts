@@ -133,6 +133,8 @@ describe("access tokens", () => {
     const status = await new Promise<number | undefined>((resolve, reject) => {
       const req = request(`${app.url}/api/v1/users/me`, {
         headers: [
+          "Host",
+          "localhost",
           "Authorization",
           `Bearer ${user.accessToken}`,
           "Authorization",

@@ -6,6 +6,7 @@ import Joi from "joi";
 import Koa from "koa";
 import type { App } from "../../api/app.js";
 import { serve } from "../../api/httpServer.js";
+import { jsonBody } from "../../api/middleware/body.js";
 import { endpoint, mount, streamBody } from "../../api/middleware/endpoint.js";
 import { errorHandler } from "../../api/middleware/errorHandler.js";
 import { requestContext } from "../../api/middleware/requestContext.js";
@@ -225,6 +226,7 @@ describe("errors of the api", () => {
       const answer = await send(text);
       expect(answer.status).to.equal(status);
       expect(answer.head).to.match(/application\/problem\+json/);
+      expect(answer.head).to.match(/^X-Request-Id: [0-9a-f-]{36}$/m);
       expect(JSON.parse(answer.body)).to.include({ status, code });
     }
   });
@@ -321,6 +323,10 @@ describe("an endpoint", () => {
       let bytes = 0;
       for await (const chunk of ctx.req as AsyncIterable<Buffer>) bytes += chunk.length;
       ctx.body = { bytes };
+    });
+    const readSlowly = jsonBody(1024, 200);
+    router.post("/slow", async (ctx) => {
+      ctx.body = await readSlowly(ctx);
     });
     const app: App = new Koa();
     app.use(requestContext(createLogger({ level: "error", format: "json" }, { service: "test" })));
@@ -424,6 +430,17 @@ describe("an endpoint", () => {
     await raw.write("{");
     const answer = await raw.answer();
     expect(answer.status).to.equal(413);
+  });
+
+  it("gives a body that drips its time and no more", async () => {
+    const raw = new RawRequest(port);
+    await raw.head("POST", "/slow", { "Content-Type": "application/json", "Content-Length": 20 });
+    const started = performance.now();
+    await raw.write('{"a":');
+    const answer = await raw.answer();
+    expect(answer.status).to.equal(408);
+    expect(JSON.parse(answer.body)).to.include({ code: "request_timeout" });
+    expect(performance.now() - started).to.be.below(4000);
   });
 
   it("answers HEAD like GET, without a body", async () => {

