@@ -16,8 +16,13 @@ import type {
   SkippedRecord,
 } from "./writing/batch.js";
 import { BatchCommitter } from "./writing/BatchCommitter.js";
-import { CatalogueResolver } from "./writing/resolver.js";
+import type { CatalogueResolver } from "./writing/resolver.js";
 import { withUpload } from "./withUpload.js";
+
+export interface PartDependencies extends StepsDependencies {
+  /** Shared by all parts of the process: files of one export hold the same tracks. */
+  readonly resolver: CatalogueResolver;
+}
 
 export interface PartOutcome {
   /** `stopped`: the job was asked to stop; what was committed stays. */
@@ -38,7 +43,7 @@ const FIXED_BY_BYTES: ReadonlySet<ImportErrorCode> = new Set([
 ]);
 
 export async function importPart(
-  deps: StepsDependencies,
+  deps: PartDependencies,
   ref: RunRef,
   partNo: number,
   context: StepContext,
@@ -77,7 +82,7 @@ type Stopped = Extract<BatchOutcome, { outcome: "stopped" }>;
 
 /** Returns null at the end of the file, the error of the file, or why the job must not go on. */
 async function runPart(
-  deps: StepsDependencies,
+  deps: PartDependencies,
   job: JobRow,
   part: PartRow,
   context: StepContext,
@@ -100,7 +105,6 @@ async function runPart(
 
 class PartReader {
   readonly #committer: BatchCommitter;
-  readonly #resolver: CatalogueResolver;
   readonly #judge: PartContext;
   /** Records in each batch that has its marker. */
   #marked = new Map<number, number>();
@@ -115,7 +119,7 @@ class PartReader {
   #stopped: Stopped | null = null;
 
   constructor(
-    private readonly deps: StepsDependencies,
+    private readonly deps: PartDependencies,
     private readonly job: JobRow,
     private readonly part: PartRow,
     private readonly format: ImportFormat,
@@ -125,7 +129,6 @@ class PartReader {
       pool: deps.pool,
       ...(deps.onCommit === undefined ? {} : { onCommit: deps.onCommit }),
     });
-    this.#resolver = new CatalogueResolver(deps.pool);
     this.#judge = { name: part.name, includeIncognito: false, now: job.created_at.getTime() };
   }
 
@@ -217,7 +220,7 @@ class PartReader {
       if (marked !== records) throw new ImportError("storage_lost", "The stored upload has changed");
       return;
     }
-    this.#writing = this.#committer.commit(batch, this.#resolver).then(
+    this.#writing = this.#committer.commit(batch, this.deps.resolver).then(
       (outcome) => ({ outcome }),
       (error: unknown) => ({ error }),
     );

@@ -15,6 +15,7 @@ import { prepare } from "./prepare.js";
 import type { Prepared } from "./prepare.js";
 import type { StepContext, StepsDependencies } from "./stepContext.js";
 import { ImportError } from "./verdicts.js";
+import { CatalogueResolver } from "./writing/resolver.js";
 import { inTransaction } from "./writing/transaction.js";
 
 export interface ImportSteps {
@@ -34,9 +35,10 @@ export interface ImportSteps {
 }
 
 export function createImportSteps(deps: StepsDependencies): ImportSteps {
+  const partDeps = { ...deps, resolver: new CatalogueResolver(deps.pool) };
   return {
     prepare: (ref, context) => prepare(deps, ref, context),
-    importPart: (ref, partNo, context) => importPart(deps, ref, partNo, context),
+    importPart: (ref, partNo, context) => importPart(partDeps, ref, partNo, context),
 
     async openParts(ref, afterPart, limit) {
       assertOpen(await findJob(deps.pool, ref.importId), ref);

@@ -20,9 +20,6 @@ export function copyValue(value: CopyValue): string {
 
 export const copyRow = (values: readonly CopyValue[]): string => `${values.map(copyValue).join("\t")}\n`;
 
-/** Bytes as a bytea value. */
-export const copyBytes = (bytes: Buffer): string => `\\x${bytes.toString("hex")}`;
-
 /** `target` is `table (columns)`, a constant of the calling code. */
 export async function copyInto(client: PoolClient, target: string, rows: Iterable<string>): Promise<void> {
   const sink = client.query(copyFrom(`copy ${target} from stdin`));

@@ -2,7 +2,7 @@
 import type { PoolClient } from "pg";
 import { DUPLICATE_REASONS } from "../verdicts.js";
 import type { Play } from "../types.js";
-import { copyBytes, copyInto, copyRow } from "./copyText.js";
+import { copyInto, copyValue } from "./copyText.js";
 import type { CatalogueIds } from "./resolver.js";
 
 export interface PlacedPlay {
@@ -82,6 +82,12 @@ export const FIND_DELETED = `
       select 1 from deleted_plays where user_id = $1 and source_key = s.source_key limit 1
     ) d`;
 
+interface StagedRow {
+  /** The source key in hexadecimal. */
+  readonly key: string;
+  readonly placed: PlacedPlay;
+}
+
 type Fate = { readonly id: number; readonly reason: number };
 
 /**
@@ -99,34 +105,37 @@ export async function writePlays(
 
   const keys = plays.map((placed) => placed.play.sourceKey.toString("hex"));
   const firsts = new Map<string, PlacedPlay>();
-  plays.forEach((placed, index) => {
+  for (const [index, placed] of plays.entries()) {
     const key = keys[index]!;
     if (!firsts.has(key)) firsts.set(key, placed);
-  });
+  }
+  const rows: StagedRow[] = [];
+  for (const [key, placed] of firsts) rows.push({ key, placed });
   // In the order of the unique index, so that two imports of the same rows cannot wait for each other in a ring.
-  const ordered = [...firsts].sort(([a], [b]) => (a < b ? -1 : 1));
-  const fates = await settle(client, owner, ordered);
+  rows.sort((a, b) => (a.key < b.key ? -1 : 1));
+  const fates = await settle(client, owner, rows);
 
-  plays.forEach((placed, index) => {
-    const fate = fates.get(keys[index]!)!;
-    const repeats = fate.reason === 0 && firsts.get(keys[index]!) !== placed;
+  for (const [index, placed] of plays.entries()) {
+    const key = keys[index]!;
+    const fate = fates.get(key)!;
+    const repeats = fate.reason === 0 && firsts.get(key) !== placed;
     claims.positions.push(placed.position);
     claims.ids.push(fate.id);
     claims.reasons.push(repeats ? DUPLICATE_REASONS.same_row.number : fate.reason);
-  });
+  }
   return claims;
 }
 
 async function settle(
   client: PoolClient,
   { userId, jobId }: PlayOwner,
-  ordered: readonly (readonly [string, PlacedPlay])[],
+  rows: readonly StagedRow[],
 ): Promise<Map<string, Fate>> {
   await copyInto(
     client,
     `staged_plays (ord, source_key, track_id, artist_id, album_id, played_at, ended_at, start_earliest, start_latest,
        ms_played, duration_ms, precision, source, counted, context)`,
-    stagedRows(ordered),
+    copyRows(rows),
   );
   const inserted = await client.query<[number, string]>({
     text: INSERT_PLAYS,
@@ -134,7 +143,7 @@ async function settle(
     rowMode: "array",
   });
   const fates = new Map<string, Fate>(inserted.rows.map(([id, key]) => [key, { id, reason: 0 }]));
-  if (fates.size === ordered.length) return fates;
+  if (fates.size === rows.length) return fates;
 
   const found = await client.query<[number, number, boolean]>({
     text: FIND_PLAYS,
@@ -142,40 +151,40 @@ async function settle(
     rowMode: "array",
   });
   for (const [ord, id, own] of found.rows) {
-    const key = ordered[ord]![0];
+    const key = rows[ord]!.key;
     const reason = own ? DUPLICATE_REASONS.same_row.number : DUPLICATE_REASONS.already_there.number;
     if (!fates.has(key)) fates.set(key, { id, reason });
   }
-  if (fates.size === ordered.length) return fates;
+  if (fates.size === rows.length) return fates;
 
   const deleted = await client.query<[number]>({ text: FIND_DELETED, values: [userId], rowMode: "array" });
   for (const [ord] of deleted.rows) {
-    const key = ordered[ord]![0];
+    const key = rows[ord]!.key;
     if (!fates.has(key)) fates.set(key, { id: 0, reason: DUPLICATE_REASONS.deleted_by_user.number });
   }
-  if (fates.size < ordered.length) throw new VanishedPlayError("A play vanished while its batch was written");
+  if (fates.size < rows.length) throw new VanishedPlayError("A play vanished while its batch was written");
   return fates;
 }
 
-function* stagedRows(ordered: readonly (readonly [string, PlacedPlay])[]): Generator<string> {
-  const time = (ms: number): string => new Date(ms).toISOString();
-  for (const [ord, [, { play, ids }]] of ordered.entries()) {
-    yield copyRow([
-      ord,
-      copyBytes(play.sourceKey),
-      ids.trackId,
-      ids.artistId,
-      ids.albumId,
-      time(play.playedAt),
-      play.endedAt === null ? null : time(play.endedAt),
-      time(play.startEarliest),
-      time(play.startLatest),
-      play.msPlayed,
-      play.durationMs,
-      play.precision,
-      play.source,
-      play.counted,
-      play.context === null ? null : JSON.stringify(play.context),
-    ]);
+const time = (ms: number): string => new Date(ms).toISOString();
+const optional = (value: number | null): string => (value === null ? "\\N" : String(value));
+
+/**
+ * Written out by hand: this is the innermost loop of an import. Only the context can hold a character that COPY
+ * text would take for its own.
+ */
+function* copyRows(rows: readonly StagedRow[]): Generator<string> {
+  for (const [ord, { key, placed }] of rows.entries()) {
+    const { play, ids } = placed;
+    const playedAt = time(play.playedAt);
+    const earliest = play.startEarliest === play.playedAt ? playedAt : time(play.startEarliest);
+    const latest = play.startLatest === play.playedAt ? playedAt : time(play.startLatest);
+    const endedAt = play.endedAt === null ? "\\N" : time(play.endedAt);
+    const context = copyValue(play.context === null ? null : JSON.stringify(play.context));
+    yield (
+      `${ord}\t\\\\x${key}\t${ids.trackId}\t${ids.artistId}\t${optional(ids.albumId)}\t${playedAt}\t${endedAt}\t${earliest}\t` +
+      `${latest}\t${optional(play.msPlayed)}\t${optional(play.durationMs)}\t${play.precision}\t${play.source}\t` +
+      `${play.counted ? "t" : "f"}\t${context}\n`
+    );
   }
 }

@@ -37,8 +37,8 @@ export interface Resolution {
 const REMEMBERED = 100_000;
 
 /**
- * For one part of one job. Ids are stable while it lives, except across a merge in the catalogue: then the
- * batch is refused by a foreign key, and `forget` is the cure.
+ * One for all imports of a process: the catalogue is shared, and its ids are stable, except across a merge. Then
+ * a batch is refused by a foreign key, and `forget` is the cure.
  */
 export class CatalogueResolver {
   readonly #known = new Map<string, CatalogueIds>();

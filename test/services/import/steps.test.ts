@@ -147,6 +147,103 @@ describe("the steps of an import", () => {
     ]);
   });
 
+  it("counts every batch once when a part is imported three times at once", async () => {
+    const user = await insertUser(pool());
+    const id = await bench.job(user, json([...plays(730), ...plays(60, 100)]));
+    const ref = { importId: id, attempt: 1 };
+    await bench.steps.prepare(ref, bench.context());
+    await Promise.all([0, 1, 2].map(() => bench.steps.importPart(ref, 0, bench.context())));
+    expect(await bench.steps.finish(ref, { outcome: "completed" })).to.equal("completed");
+    expect(await countsOfJob(pool(), id)).to.include({ read: 790, inserted: 730, duplicate: 60 });
+  });
+
+  it("prepares an upload once when it is prepared three times at once", async () => {
+    const user = await insertUser(pool());
+    const files = [1, 2, 3].map((n) => ({ name: `${n}.json`, data: json(plays(2, n * 10)) }));
+    const id = await bench.job(user, zip(files));
+    const ref = { importId: id, attempt: 1 };
+    const prepared = await Promise.all([0, 1, 2].map(() => bench.steps.prepare(ref, bench.context())));
+    for (const each of prepared)
+      expect(each).to.deep.equal({ partsTotal: 3, partsOpen: 3, provider: "spotify" });
+    expect(await bench.steps.openParts(ref, -1, 10)).to.deep.equal([0, 1, 2]);
+    expect(await bench.steps.openParts(ref, 0, 1)).to.deep.equal([1]);
+  });
+
+  it("stops at a batch border when asked, and goes on from there with the same result", async () => {
+    const user = await insertUser(pool());
+    const id = await bench.job(user, json(plays(950)));
+    const ref = { importId: id, attempt: 1 };
+    await bench.steps.prepare(ref, bench.context());
+    const stop = new AbortController();
+    const stopping = await createBench(pool(), {
+      blobs: bench.blobs,
+      onCommit: (batch, moment) => {
+        if (batch.batchNo === 2 && moment === "after-commit") stop.abort(new Error("asked to stop"));
+      },
+    });
+    const error = await rejection(stopping.steps.importPart(ref, 0, stopping.context(stop.signal)));
+    await stopping.close();
+    expect(error).to.have.property("message", "asked to stop");
+    const { read } = await countsOfJob(pool(), id);
+    expect(read % 100).to.equal(0);
+    expect(read).to.be.within(300, 900);
+
+    await bench.steps.importPart(ref, 0, bench.context());
+    expect(await bench.steps.finish(ref, { outcome: "completed" })).to.equal("completed");
+    expect(await countsOfJob(pool(), id)).to.include({ read: 950, inserted: 950 });
+  });
+
+  it("settles a part that no attempt could finish, and keeps what is in", async () => {
+    const user = await insertUser(pool());
+    const id = await bench.job(user, json(plays(20)));
+    const ref = { importId: id, attempt: 1 };
+    await bench.steps.prepare(ref, bench.context());
+    const failed = await bench.steps.failPart(ref, 0, { code: "resource_limit", message: "too much" });
+    expect(failed).to.deep.equal({ status: "failed", read: 0, inserted: 0 });
+    expect(await bench.steps.openParts(ref, -1, 10)).to.deep.equal([]);
+    expect(await bench.steps.finish(ref, { outcome: "completed" })).to.equal("completed_with_errors");
+  });
+
+  it("never calls an import complete whose counts do not add up", async () => {
+    const user = await insertUser(pool());
+    const id = await bench.job(user, json(plays(20)));
+    const ref = { importId: id, attempt: 1 };
+    await bench.steps.prepare(ref, bench.context());
+    await bench.steps.importPart(ref, 0, bench.context());
+    await pool().query("update import_parts set read = read + 1, inserted = inserted + 1 where job_id = $1", [
+      id,
+    ]);
+    expect(await bench.steps.finish(ref, { outcome: "completed" })).to.equal("failed");
+    const job = await pool().query("select error_code from import_jobs where id = $1", [id]);
+    expect(job.rows[0]).to.deep.equal({ error_code: "ledger_mismatch" });
+  });
+
+  it("is not continued by other parsers than those that began it", async () => {
+    const user = await insertUser(pool());
+    const id = await bench.job(user, json(plays(20)));
+    const ref = { importId: id, attempt: 1 };
+    await bench.steps.prepare(ref, bench.context());
+    await pool().query("update import_jobs set parser_version = parser_version + 1 where id = $1", [id]);
+    const error = await rejection(bench.steps.importPart(ref, 0, bench.context()));
+    expect(error).to.be.instanceOf(ImportError).with.property("code", "parser_changed");
+  });
+
+  it("does not mix two uploads: a stored file that has changed under a running import is refused", async () => {
+    const user = await insertUser(pool());
+    const id = await bench.job(user, json(plays(150)));
+    const ref = { importId: id, attempt: 1 };
+    await bench.steps.prepare(ref, bench.context());
+    await bench.steps.importPart(ref, 0, bench.context());
+    const other = await bench.job(user, json(plays(155)));
+    await pool().query(
+      `update import_jobs set blob_key = (select blob_key from import_jobs where id = $2) where id = $1`,
+      [id, other],
+    );
+    await pool().query("update import_parts set status = 'running' where job_id = $1", [id]);
+    const error = await rejection(bench.steps.importPart(ref, 0, bench.context()));
+    expect(error).to.be.instanceOf(ImportError).with.property("code", "storage_lost");
+  });
+
   it("does nothing for a run that is not the job's any more", async () => {
     const user = await insertUser(pool());
     const id = await bench.job(user, json(plays(5)));
