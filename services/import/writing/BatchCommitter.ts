@@ -1,6 +1,6 @@
 /**
  * Commits one batch in one transaction: marker, plays, claims, ledger and counters, or nothing. A batch that is
- * committed twice, at once or after a crash, has its effect once: the marker's key decides. See docs/adr/0006.
+ * committed twice, at once or after a crash, has its effect once: the marker's key decides. See docs/adr/0007.
  */
 import type { Pool, PoolClient } from "pg";
 import { duplicateReasonByNumber, SKIP_REASONS } from "../verdicts.js";
