@@ -58,35 +58,38 @@ export async function startApp(
     await migrateToLatest(databaseUrl);
     const bundle = await bundling;
     signal.throwIfAborted();
-    const port = await apiPort(env);
     const settings: Environment = {
       LOG_FORMAT: "pretty",
       SHUTDOWN_GRACE_MS: String(GRACE_MS),
       ...env,
       PLAYLOG_HOME: home,
-      PORT: String(port),
       DATABASE_URL: databaseUrl,
       REDIS_URL: stack.redisUrl,
       TEMPORAL_ADDRESS: stack.temporalAddress,
       TEMPORAL_UI_URL: stack.temporalUiUrl,
       PLAYLOG_WORKFLOW_BUNDLE: bundle,
     };
-    const logFolder = path.join(home, "logs");
-    for (const [name, entry] of [
-      ["api", "api/server.ts"],
-      ["worker", "activities/worker.ts"],
-    ] as const) {
-      processes.push(new SupervisedProcess({ name, entry, env: settings, logFolder, note }));
-    }
     // Called off while they start: each start below then fails, and the rest is stopped as well.
     signal.addEventListener("abort", () => processes.forEach((one) => void one.stop(KILL_AFTER_MS)));
-    await Promise.all(
-      processes.map((one) =>
-        one.start().catch((error: unknown) => {
-          throw new Error(`${path.basename(one.logFile, ".log")} ${String((error as Error).message)}`);
-        }),
-      ),
-    );
+    const launch = async (name: string, entry: string, more: Environment = {}): Promise<void> => {
+      const options = {
+        name,
+        entry,
+        env: { ...settings, ...more },
+        logFolder: path.join(home, "logs"),
+        note,
+      };
+      const one = new SupervisedProcess(options);
+      processes.push(one);
+      await one.start().catch((error: unknown) => {
+        processes.splice(processes.indexOf(one), 1);
+        throw new Error(`${name} ${(error as Error).message}`);
+      });
+    };
+    const [port] = await Promise.all([
+      onApiPort(env, signal, (at) => launch("api", "api/server.ts", { PORT: String(at) })),
+      launch("worker", "activities/worker.ts"),
+    ]);
     const url = env["PUBLIC_URL"] || `http://localhost:${port}`;
     return {
       url,
@@ -127,8 +130,24 @@ async function playlogDatabase(stack: Stack): Promise<string> {
   return url.href;
 }
 
-/** A port that was asked for is taken as it is, also when that fails; the default moves up when it is in use. */
-async function apiPort(env: Environment): Promise<number> {
+/**
+ * Calls `launch` with the port of the api and returns that port. One that was asked for is taken as it is, also
+ * when that fails; the default moves up when it is in use, or is taken by another program meanwhile.
+ */
+async function onApiPort(
+  env: Environment,
+  signal: AbortSignal,
+  launch: (port: number) => Promise<void>,
+): Promise<number> {
   const given = env["PORT"];
-  return given === undefined || given === "" ? freePort(DEFAULT_PORT) : Number(given);
+  for (let attempt = 1; ; attempt += 1) {
+    const port = given === undefined || given === "" ? await freePort(DEFAULT_PORT) : Number(given);
+    try {
+      await launch(port);
+      return port;
+    } catch (error) {
+      const lost = !given && (await freePort(port)) !== port;
+      if (!lost || signal.aborted || attempt === 5) throw error;
+    }
+  }
 }

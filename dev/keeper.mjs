@@ -12,6 +12,7 @@ import { preparePostgres } from "./postgres.mjs";
 import { assertPlatform, findRedis, findTemporal } from "./programs.mjs";
 import { redisServer, temporalServer } from "./servers.mjs";
 import { endRuns, freePort, startedAt } from "./system.mjs";
+import { takeTurn } from "./turn.mjs";
 import { WatchedServer } from "./watched.mjs";
 
 const STOP_GRACE_MS = 8000;
@@ -52,6 +53,16 @@ async function start() {
   if (failed !== undefined) throw failed.reason;
   const [redis, temporal] = fetched.map((result) => result.value);
 
+  // Throw-away servers take random ports, which nobody else picks in the same moment.
+  const passOn = ports === undefined ? () => undefined : await takeTurn();
+  try {
+    await startServers(has, redis, temporal);
+  } finally {
+    passOn();
+  }
+}
+
+async function startServers(has, redis, temporal) {
   const logs = path.join(folder, "logs");
   await mkdir(logs, { recursive: true });
   const log = (name) => path.join(logs, `${name}.log`);

@@ -13,7 +13,7 @@ export function redisServer({ folder, port, found, logFile }) {
     port,
     endSignal: "SIGTERM",
     killSignal: "SIGKILL",
-    ready: () => answersPing(port),
+    ready: (child) => answersAs(child.pid, port),
     url: `redis://127.0.0.1:${port}/0`,
   };
 }
@@ -43,9 +43,11 @@ function withoutTemporalSettings() {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TEMPORAL_")));
 }
 
-function answersPing(port) {
+/** The pid in the answer tells our server from somebody else's on the same port. */
+function answersAs(pid, port) {
   return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1", () => socket.write("PING\r\n"));
+    const socket = connect(port, "127.0.0.1", () => socket.write("INFO server\r\n"));
+    let heard = "";
     const answer = (yes) => {
       socket.destroy();
       resolve(yes);
@@ -53,7 +55,11 @@ function answersPing(port) {
     socket.setTimeout(1000, () => answer(false));
     socket.once("error", () => answer(false));
     socket.once("close", () => answer(false));
-    socket.once("data", (data) => answer(data.toString().startsWith("+PONG")));
+    socket.on("data", (data) => {
+      heard += data.toString();
+      const found = /^process_id:(\d+)\r$/m.exec(heard);
+      if (found !== null) answer(Number(found[1]) === pid);
+    });
   });
 }
 

@@ -32,14 +32,15 @@ describe("npm start", function () {
     port = await freePort();
   });
 
-  after(async () => {
-    for (const { child, exit } of runs) {
+  // A test that failed halfway must not make the next ones fail.
+  afterEach(async () => {
+    for (const { child, exit } of runs.splice(0)) {
       child.kill("SIGKILL");
       await exit;
     }
     await eventually("nothing is left", () => processesWith(home).length === 0, STOP_MS);
-    rmSync(home, { recursive: true, force: true });
   });
+  after(() => rmSync(home, { recursive: true, force: true }));
 
   const launch = (program: string, args: readonly string[]): Run => {
     const given = new Set(["DATABASE_URL", "REDIS_URL", "TEMPORAL_ADDRESS", "TEMPORAL_UI_URL"]);

@@ -1,0 +1,2 @@
+/** What TypeScript code uses of turn.mjs; see there. */
+export function takeTurn(port?: number, patienceMs?: number): Promise<() => void>;
