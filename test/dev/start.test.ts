@@ -20,7 +20,7 @@ interface Run {
 
 describe("npm start", function () {
   this.timeout(120_000);
-  let home: string;
+  let home = "";
   let port: number;
   const runs: Run[] = [];
   const account = { email: "start@example.com", username: "start", password: "a long enough password" };
@@ -40,7 +40,9 @@ describe("npm start", function () {
     }
     await eventually("nothing is left", () => processesWith(home).length === 0, STOP_MS);
   });
-  after(() => rmSync(home, { recursive: true, force: true }));
+  after(() => {
+    if (home !== "") rmSync(home, { recursive: true, force: true });
+  });
 
   const launch = (program: string, args: readonly string[]): Run => {
     const given = new Set(["DATABASE_URL", "REDIS_URL", "TEMPORAL_ADDRESS", "TEMPORAL_UI_URL"]);
