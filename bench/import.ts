@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import pg from "pg";
 import { migrateToLatest } from "../db/migrate.js";
+import { WORKER_NODE_OPTIONS } from "../dev/app.js";
 import { freePort, startEntry, type RunningEntry } from "../test/support/processes.js";
 import { listenerArchive } from "./support/spotifyArchive.js";
 import { median, ratio } from "./support/statistics.js";
@@ -42,7 +43,7 @@ export async function run(args: readonly string[]): Promise<void> {
       TEMPORAL_TASK_QUEUE: `bench-${process.pid}`,
       LOG_LEVEL: "warn",
     };
-    const worker = await startEntry("activities/worker.ts", env);
+    const worker = await startEntry("activities/worker.ts", env, WORKER_NODE_OPTIONS);
     processes.push(worker, await startEntry("api/server.ts", env));
     const client = await BenchClient.register(`http://127.0.0.1:${port}`);
 

@@ -20,6 +20,8 @@ export interface SupervisedOptions {
   readonly entry: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly logFolder: string;
+  /** For Node itself, such as the bound of its heap. */
+  readonly nodeOptions?: readonly string[];
   readonly note: (text: string) => void;
 }
 
@@ -109,7 +111,7 @@ export class SupervisedProcess {
       return fork(path.join(ROOT, this.#options.entry), [], {
         cwd: ROOT,
         env: { ...this.#options.env },
-        execArgv: ["--import", "tsx", "--import", GUARD],
+        execArgv: [...(this.#options.nodeOptions ?? []), "--import", "tsx", "--import", GUARD],
         detached: true,
         stdio: ["ignore", log, log, "ipc"],
       });

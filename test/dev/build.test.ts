@@ -72,13 +72,17 @@ describe("the build that the images run", function () {
     };
     return { ...Object.fromEntries(environment), ...here };
   };
-  const entry = (service: string): string => {
-    const [node, file] = compose.services[service]?.command ?? [];
+  const command = (service: string): { readonly nodeOptions: string[]; readonly file: string } => {
+    const [node, ...rest] = compose.services[service]?.command ?? [];
     expect(node).to.equal("node");
-    return path.join(dist, path.relative("dist", file ?? ""));
+    return {
+      nodeOptions: rest.slice(0, -1),
+      file: path.join(dist, path.relative("dist", rest.at(-1) ?? "")),
+    };
   };
   const launch = async (service: string): Promise<{ child: ChildProcess; output: () => string }> => {
-    const child = fork(entry(service), { cwd: ROOT, env: settings(service), execArgv: [], silent: true });
+    const { nodeOptions, file } = command(service);
+    const child = fork(file, { cwd: ROOT, env: settings(service), execArgv: nodeOptions, silent: true });
     children.push(child);
     let printed = "";
     for (const stream of [child.stdout, child.stderr]) {
@@ -114,11 +118,11 @@ describe("the build that the images run", function () {
   });
 
   it("migrates an empty database, and does nothing the second time", async () => {
-    await run(process.execPath, [entry("migrate")], { cwd: ROOT, env: settings("migrate") });
+    await run(process.execPath, [command("migrate").file], { cwd: ROOT, env: settings("migrate") });
     const tables = "select count(*)::int from pg_tables where schemaname = 'public'";
     const made = await queryOne(database.url, tables);
     expect(made).to.be.greaterThan(10);
-    await run(process.execPath, [entry("migrate")], { cwd: ROOT, env: settings("migrate") });
+    await run(process.execPath, [command("migrate").file], { cwd: ROOT, env: settings("migrate") });
     expect(await queryOne(database.url, tables)).to.equal(made);
   });
 

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { expect } from "chai";
 import { parse } from "yaml";
+import { WORKER_NODE_OPTIONS } from "../../dev/app.js";
 import { loadConfig, settingNames } from "../../config.js";
 
 interface Service {
@@ -56,7 +57,7 @@ describe("docker-compose.yml", () => {
     expect(commands).to.deep.equal([
       ["playlog", ["node", "dist/db/migrate.js"]],
       ["playlog", ["node", "dist/api/server.js"]],
-      ["playlog", ["node", "dist/activities/worker.js"]],
+      ["playlog", ["node", ...WORKER_NODE_OPTIONS, "dist/activities/worker.js"]],
     ]);
     for (const file of ["db/migrate.ts", "api/server.ts", "activities/worker.ts"]) {
       expect(existsSync(path.join(ROOT, file)), file).to.equal(true);
