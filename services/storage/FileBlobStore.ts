@@ -141,12 +141,12 @@ export class FileBlobStore implements BlobStore {
   ): Promise<{ sizeBytes: number; sha256: Buffer }> {
     const digest = createHash("sha256");
     const chunks = source.iterator({ destroyOnReturn: false });
-    const aborted = rejectOnAbort(signal);
+    const abort = abortable(signal);
     let sizeBytes = 0;
     let uncheckedBytes = 0;
     try {
       for (;;) {
-        const next: IteratorResult<unknown> = await Promise.race([chunks.next(), aborted.promise]);
+        const next: IteratorResult<unknown> = await abort.orSettled(chunks.next());
         if (next.done === true) return { sizeBytes, sha256: digest.digest() };
         const bytes = toBuffer(next.value);
         sizeBytes += bytes.length;
@@ -160,7 +160,7 @@ export class FileBlobStore implements BlobStore {
         }
       }
     } finally {
-      aborted.dispose();
+      abort.dispose();
     }
   }
 
@@ -245,20 +245,28 @@ function toBuffer(chunk: unknown): Buffer {
   throw new TypeError("An upload must be a stream of bytes");
 }
 
-/** A promise that only ever rejects, when `signal` aborts: a stalled source must not hold up the abort. */
-function rejectOnAbort(signal: AbortSignal | undefined): { promise: Promise<never>; dispose: () => void } {
-  let dispose = (): void => undefined;
-  const promise = new Promise<never>((_resolve, reject) => {
-    if (signal === undefined) return;
-    const abort = (): void => {
-      reject(signal.reason instanceof Error ? signal.reason : new Error("The upload was aborted"));
-    };
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-    dispose = () => signal.removeEventListener("abort", abort);
-  });
-  promise.catch(() => undefined);
-  return { promise, dispose };
+/**
+ * Waits for one step after the other, and no longer once `signal` aborts: a stalled source must not hold that up. Not
+ * `Promise.race` with one promise for all steps, which would keep what every step brought until the last.
+ */
+function abortable(signal: AbortSignal | undefined): {
+  orSettled: <T>(step: Promise<T>) => Promise<T>;
+  dispose: () => void;
+} {
+  let giveUp: ((reason: Error) => void) | undefined;
+  const reason = (): Error =>
+    signal?.reason instanceof Error ? signal.reason : new Error("The upload was aborted");
+  const abort = (): void => giveUp?.(reason());
+  signal?.addEventListener("abort", abort, { once: true });
+  return {
+    orSettled: (step) =>
+      new Promise((resolve, reject) => {
+        giveUp = reject;
+        step.then(resolve, reject);
+        if (signal?.aborted === true) abort();
+      }),
+    dispose: () => signal?.removeEventListener("abort", abort),
+  };
 }
 
 async function onDisk<T>(work: () => Promise<T>): Promise<T> {

@@ -7,6 +7,7 @@ import { PassThrough, Readable } from "node:stream";
 import { ImportError } from "../../../services/import/verdicts.js";
 import { FileBlobStore } from "../../../services/storage/FileBlobStore.js";
 import { PayloadTooLargeError, UnavailableError } from "../../../utils/errors.js";
+import { collectGarbage } from "../../support/memory.js";
 
 const MAX = { maxBytes: 10 * 1024 ** 2 };
 
@@ -62,6 +63,22 @@ describe("the store of uploads in a folder", () => {
     } finally {
       await reader.close();
     }
+  });
+
+  it("holds on to nothing that it has written while the rest still comes", async () => {
+    const pieces: WeakRef<Buffer>[] = [];
+    let held = NaN;
+    async function* upload(): AsyncGenerator<Buffer> {
+      for (let n = 0; n < 200; n += 1) {
+        const piece = Buffer.alloc(64 * 1024, n);
+        pieces.push(new WeakRef(piece));
+        yield piece;
+      }
+      await collectGarbage();
+      held = pieces.filter((piece) => piece.deref() !== undefined).length;
+    }
+    await store.put(Readable.from(upload()), { maxBytes: 1024 ** 3 });
+    expect(held).to.be.below(40); // what the stream has read ahead
   });
 
   it("keeps an empty upload, and two of the same content apart", async () => {
