@@ -188,7 +188,7 @@ class PartReader {
       this.#rejected.push({ position, reason, message, excerpt: this.format.excerpt(value) });
     } else {
       const { reason, message = SKIP_REASONS[reason].sentence } = verdict;
-      this.#skipped.push({ position, reason, message, excerpt: () => this.format.excerpt(value) });
+      this.#skipped.push({ position, reason, message, excerpt: this.format.excerpt(value) });
     }
   }
 

@@ -185,7 +185,7 @@ async function checkJob(client: PoolClient, { jobId, attempt }: JudgedBatch): Pr
 async function keepRows(client: PoolClient, batch: JudgedBatch): Promise<void> {
   const skipped = batch.skipped.slice(0, await roomForSkipped(client, batch));
   const rows = [
-    ...skipped.map((row) => ({ ...row, verdict: "skipped", excerpt: row.excerpt() })),
+    ...skipped.map((row) => ({ ...row, verdict: "skipped" })),
     ...batch.rejected.map((row) => ({ ...row, verdict: "rejected" })),
   ];
   if (rows.length === 0) return;

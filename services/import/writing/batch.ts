@@ -15,8 +15,8 @@ export interface SkippedRecord {
   readonly position: number;
   readonly reason: SkipReason;
   readonly message: string;
-  /** Made only for rows that are kept with their text. */
-  readonly excerpt: () => string | null;
+  /** Text, not a way to make it: a batch must not hold its records, each of which may have 64 KiB. */
+  readonly excerpt: string | null;
 }
 
 export interface RejectedRecord {

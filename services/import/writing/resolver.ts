@@ -35,6 +35,8 @@ export interface Resolution {
 
 /** Entries kept in memory: about 30 MB of a library larger than any seen in an export. */
 const REMEMBERED = 100_000;
+/** Longer descriptions are looked up each time; names may have 4 KiB each, and so many of those would fill the heap. */
+const REMEMBERED_LENGTH = 500;
 
 /**
  * One for all imports of a process: the catalogue is shared, and its ids are stable, except across a merge. Then
@@ -96,6 +98,7 @@ export class CatalogueResolver {
   }
 
   #remember(key: string, ids: CatalogueIds): void {
+    if (key.length > REMEMBERED_LENGTH) return;
     // Dropping the oldest is enough: exports are in order of time, and so are their tracks.
     if (this.#known.size >= this.remembered) {
       const oldest = this.#known.keys().next();

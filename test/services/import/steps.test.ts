@@ -6,6 +6,7 @@ import { rejection } from "../../support/rejection.js";
 import { zip } from "../../support/zip.js";
 import { ImportError } from "../../../services/import/verdicts.js";
 import { JobClosedError } from "../../../services/import/jobs.js";
+import { heapMegabytes } from "../../support/memory.js";
 import { countsOfJob, createBench, digestOf, json, play, plays, podcast } from "./importing.js";
 import type { ImportBench } from "./importing.js";
 
@@ -202,6 +203,25 @@ describe("the steps of an import", () => {
     expect(failed).to.deep.equal({ status: "failed", read: 0, inserted: 0 });
     expect(await bench.steps.openParts(ref, -1, 10)).to.deep.equal([]);
     expect(await bench.steps.finish(ref, { outcome: "completed" })).to.equal("completed_with_errors");
+  });
+
+  it("holds no skipped record longer than it takes to judge it, however large", async () => {
+    const user = await insertUser(pool());
+    const records = Array.from({ length: 1000 }, (_, n) => ({ ...podcast(n), more: "x".repeat(40_000) }));
+    const id = await bench.job(user, json(records), { batchRows: 1000 });
+    records.length = 0;
+    const ref = { importId: id, attempt: 1 };
+    await bench.steps.prepare(ref, bench.context());
+    const before = heapMegabytes();
+    let during: number | undefined;
+    const watching = await createBench(pool(), {
+      blobs: bench.blobs,
+      onCommit: () => (during ??= heapMegabytes()),
+    });
+    await watching.steps.importPart(ref, 0, watching.context());
+    await watching.close();
+    expect(during! - before).to.be.below(20);
+    expect(await countsOfJob(pool(), id)).to.include({ read: 1000, skipped: 1000 });
   });
 
   it("never calls an import complete whose counts do not add up", async () => {

@@ -2,6 +2,7 @@ import { expect } from "chai";
 import type pg from "pg";
 import { createTestDatabase } from "../../../support/database.js";
 import type { TestDatabase } from "../../../support/database.js";
+import { heapMegabytes } from "../../../support/memory.js";
 import { insertUser } from "../../../support/users.js";
 import { spotifyExtended } from "../../../../services/import/formats/spotifyExtended.js";
 import { BatchCommitter } from "../../../../services/import/writing/BatchCommitter.js";
@@ -201,6 +202,23 @@ describe("committing a batch", () => {
       [user],
     );
     expect(tracks.rows[0]).to.deep.equal({ n: 1 });
+  });
+
+  it("does not fill the memory of the process with names of extreme length", async () => {
+    const resolver = new CatalogueResolver(pool());
+    const long = (n: number) => `${n} ${"x".repeat(4000)}`;
+    const describe = (n: number) => ({
+      artist: "Endless",
+      title: long(n),
+      album: long(n),
+      trackId: null,
+      durationMs: null,
+    });
+    await resolver.resolve([describe(0)]);
+    const before = heapMegabytes();
+    for (let from = 0; from < 2000; from += 200)
+      await resolver.resolve(Array.from({ length: 200 }, (_, n) => describe(from + n)));
+    expect(heapMegabytes() - before).to.be.below(5);
   });
 
   it("rejects exactly the rows the database refuses and keeps the others", async () => {
