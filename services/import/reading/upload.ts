@@ -107,6 +107,8 @@ function openStream(
 ): Promise<Readable> {
   if (problem !== null) return Promise.reject(new ImportError(problem.code, problem.message));
   const stream = create();
+  // Its reader hears of every error; but one that comes before there is a reader would end the process.
+  stream.on("error", () => undefined);
   return Promise.resolve(signal === undefined ? stream : addAbortSignal(signal, stream));
 }
 

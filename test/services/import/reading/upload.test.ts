@@ -252,6 +252,15 @@ describe("walking an upload", () => {
       expect((await errorOf(openUpload(failing, null, LIMITS))).message).to.equal("disk gone");
     });
 
+    it("ends a stream that was aborted before it was opened, for its reader alone", async () => {
+      for (const bytes of [buildZip([{ name: "a", data: "[1]" }]), Buffer.from("[1]")]) {
+        const [entry] = await entriesOf(await openUpload(memoryBlob(bytes), null, LIMITS));
+        const stream = await entry!.open(AbortSignal.abort());
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        expect((await errorOf(readAll(stream))).name).to.equal("AbortError");
+      }
+    });
+
     it("ends a stream that is aborted, and closes the blob with the upload", async () => {
       const blob = memoryBlob(buildZip([{ name: "a", data: "[1,2]".repeat(100_000) }]));
       const upload = await openUpload(blob, null, LIMITS);
