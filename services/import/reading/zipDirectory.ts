@@ -49,7 +49,10 @@ interface EndRecord {
   readonly entryCount: number;
 }
 
-/** Null when the upload is no ZIP at all. Throws ImportError: `not_a_zip`, `unsafe_archive`, `archive_limit`, `encrypted`. */
+/**
+ * Null when the upload is no ZIP at all. Throws ImportError: `not_a_zip`, `unsafe_archive`, `archive_limit`, `encrypted`;
+ * its message counts entries from 1 and gives no names, which can be personal and would stay in the queue's history.
+ */
 export async function readZipDirectory(blob: BlobReader, limits: ReadLimits): Promise<ZipDirectory | null> {
   const end = await findEndRecord(blob);
   if (end === null) {
@@ -128,7 +131,7 @@ async function readEndRecord(blob: BlobReader, record: Buffer, at: number): Prom
 async function readRecords(blob: BlobReader, end: EndRecord, limits: ReadLimits): Promise<ZipRecord[]> {
   const source = new BlobAccess(blob, end.shift);
   const records: ZipRecord[] = [];
-  const names = new Set<string>();
+  const names = new Map<string, number>();
   let zip: ZipFile | null = null;
   let directoryBytes = 0;
   try {
@@ -142,8 +145,10 @@ async function readRecords(blob: BlobReader, end: EndRecord, limits: ReadLimits)
       directoryBytes +=
         DIRECTORY_HEADER_BYTES + entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength;
       const record = describeEntry(entry, records.length, limits);
-      if (names.has(record.name)) throw unsafe(`Two files have the name ${quoted(record.name)}`);
-      if (!record.name.endsWith("/")) names.add(record.name);
+      const twin = names.get(record.name);
+      if (twin !== undefined)
+        throw unsafe(`Entries ${twin + 1} and ${record.index + 1} of the archive have the same name`);
+      if (!record.name.endsWith("/")) names.set(record.name, record.index);
       records.push(record);
     }
   } catch (error) {
@@ -170,10 +175,10 @@ async function readRecords(blob: BlobReader, end: EndRecord, limits: ReadLimits)
 
 function describeEntry(entry: Entry, index: number, limits: ReadLimits): ZipRecord {
   if (entry.fileNameLength > MAX_NAME_BYTES)
-    throw unsafe(`A file name is longer than ${MAX_NAME_BYTES} bytes`);
+    throw unsafe(`The name of entry ${index + 1} is longer than ${MAX_NAME_BYTES} bytes`);
   const name = entryName(entry);
   if (name === "" || name.includes("\0") || validateFileName(name) !== null) {
-    throw unsafe(`The file name ${quoted(name)} points outside of the archive or is not valid`);
+    throw unsafe(`The name of entry ${index + 1} points outside of the archive or is not valid`);
   }
   return {
     index,
@@ -242,7 +247,7 @@ function assertNoOverlap(records: readonly ZipRecord[], directoryOffset: number)
     if (end > (next?.offset ?? directoryOffset)) {
       throw new ImportError(
         "archive_limit",
-        `${quoted(record.name)} shares bytes with ${next === undefined ? "the directory" : quoted(next.name)}; the limit is 0 shared bytes`,
+        `Entry ${record.index + 1} shares bytes with ${next === undefined ? "the directory" : `entry ${next.index + 1}`}; the limit is 0 shared bytes`,
       );
     }
   });
@@ -256,8 +261,4 @@ function isIgnored(name: string): boolean {
 
 function unsafe(message: string): ImportError {
   return new ImportError("unsafe_archive", message);
-}
-
-function quoted(name: string): string {
-  return JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}…` : name);
 }
