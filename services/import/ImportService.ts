@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Pool } from "pg";
 import type { Logger } from "../../utils/logger.js";
+import { UnauthorizedError } from "../../utils/errors.js";
 import { decodeCursor, encodeCursor, isPositionNumber, isPositionTime } from "../../utils/pagination.js";
 import { UUID_PATTERN, uuidv7 } from "../../utils/uuid.js";
 import { importWorkflowId } from "../../workflows/contracts.js";
@@ -50,14 +51,16 @@ export class ImportService {
   /**
    * Makes a job of a stored upload and starts it. Durable once it resolves, whatever the queue says: a start that
    * failed is made up for later. The same upload by the same user, while the first is open, is the first: then
-   * `created` is false and the second blob is deleted.
+   * `created` is false and the second blob is deleted. Throws `UnauthorizedError` when the account was erased meanwhile.
    */
   async accept(upload: AcceptedUpload): Promise<{ job: ImportJobView; created: boolean }> {
     const optionsHash = createHash("sha256").update(canonical(upload.options)).digest();
     for (;;) {
       const id = await this.#insert(upload, optionsHash);
       if (id !== null) {
-        await enqueueJob(this.deps, (await findJob(this.deps.pool, id))!);
+        const job = await findJob(this.deps.pool, id);
+        if (job === undefined) throw new UnauthorizedError();
+        await enqueueJob(this.deps, job);
         return { job: await this.find(upload.userId, id), created: true };
       }
       const open = await this.deps.pool.query<{ id: string }>(
@@ -137,7 +140,7 @@ export class ImportService {
   /** `changed` is false when it is queued or running. Throws `NotFoundError`, `ConflictError`. */
   async retry(userId: string, id: string): Promise<{ job: ImportJobView; changed: boolean }> {
     const { effect } = await retryJob(this.deps.pool, userId, id);
-    if (effect === "queued") await enqueueJob(this.deps, (await findJob(this.deps.pool, id))!);
+    if (effect === "queued") await enqueueJob(this.deps, await this.#own(userId, id));
     return { job: await this.find(userId, id), changed: effect === "queued" };
   }
 

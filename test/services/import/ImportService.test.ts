@@ -5,7 +5,7 @@ import { expect } from "chai";
 import type pg from "pg";
 import { ImportService } from "../../../services/import/ImportService.js";
 import { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
-import { ConflictError, NotFoundError, ValidationError } from "../../../utils/errors.js";
+import { ConflictError, NotFoundError, UnauthorizedError, ValidationError } from "../../../utils/errors.js";
 import { createTestDatabase } from "../../support/database.js";
 import type { TestDatabase } from "../../support/database.js";
 import { freePort } from "../../support/processes.js";
@@ -137,6 +137,23 @@ describe("the import service", () => {
         await away.close();
       }
     });
+  });
+
+  it("says that an account is gone when it is erased while an upload is accepted or retried", async () => {
+    await pool().query(`
+      create function erase_owner() returns trigger language plpgsql as
+        $$ begin delete from users where id = new.user_id; return null; end $$;
+      create trigger erase_on_insert after insert on import_jobs for each row
+        when (new.filename = 'erased.json') execute function erase_owner();
+      create trigger erase_on_retry after update on import_jobs for each row
+        when (new.filename = 'retried.json' and new.attempt = 2) execute function erase_owner()`);
+    const accepted = accept(await insertUser(pool()), json(plays(2, 50)), { filename: "erased.json" });
+    expect(await rejection(accepted)).to.be.instanceOf(UnauthorizedError);
+
+    const user = await insertUser(pool());
+    const { job } = await accept(user, json(plays(2, 50)), { filename: "retried.json" });
+    await service.cancel(user, job.id);
+    expect(await rejection(service.retry(user, job.id))).to.be.instanceOf(NotFoundError);
   });
 
   describe("looking at imports", () => {
