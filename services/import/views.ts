@@ -1,9 +1,10 @@
 /** An import as its owner sees it: the one shape of every answer about it. */
-import type { Pool, PoolClient } from "pg";
+import type { Pool } from "pg";
 import type { ImportOptions, ImportStatus, JobRow, PartRow, PartStatus, Totals } from "./jobs.js";
 import { isOpen, partsOf } from "./jobs.js";
 import { countsOf, progressOf, reasonsOf } from "./progress.js";
 import type { Progress } from "./progress.js";
+import { inTransaction } from "./writing/transaction.js";
 
 /** Unknown fields are null, never left out. */
 export interface ImportJobView {
@@ -44,16 +45,17 @@ export interface ImportPartView {
   readonly error: { readonly code: string; readonly message: string } | null;
 }
 
-/** Views of jobs, in the given order; three statements whatever their number. */
-export async function viewsOf(
-  client: Pick<Pool | PoolClient, "query">,
-  jobs: readonly JobRow[],
-): Promise<ImportJobView[]> {
+/** Views of jobs, in the given order; a few statements whatever their number. */
+export async function viewsOf(pool: Pool, jobs: readonly JobRow[]): Promise<ImportJobView[]> {
   if (jobs.length === 0) return [];
   const parts = new Map<string, PartRow[]>(jobs.map((job) => [job.id, []]));
-  for (const part of await partsOf(client, [...parts.keys()])) parts.get(part.job_id)?.push(part);
   const live = jobs.filter((job) => job.totals === null).map((job) => job.id);
-  const reasons = await reasonsOf(client, live);
+  const [found, reasons] = await inTransaction(pool, async (client) => {
+    // One snapshot: a batch that is committed in between must not be in the reasons and not in the counts.
+    await client.query("set transaction isolation level repeatable read, read only");
+    return [await partsOf(client, [...parts.keys()]), await reasonsOf(client, live)] as const;
+  });
+  for (const part of found) parts.get(part.job_id)?.push(part);
   return jobs.map((job) => {
     const own = parts.get(job.id) ?? [];
     const totals = job.totals ?? { counts: countsOf(own), reasons: reasons.get(job.id)! };

@@ -8,6 +8,7 @@ import { TemporalImportQueue } from "../../../services/import/queues/TemporalImp
 import { ConflictError, NotFoundError, UnauthorizedError, ValidationError } from "../../../utils/errors.js";
 import { createTestDatabase } from "../../support/database.js";
 import type { TestDatabase } from "../../support/database.js";
+import { untilBlocked } from "../../support/locks.js";
 import { freePort } from "../../support/processes.js";
 import { rejection } from "../../support/rejection.js";
 import { testStack } from "../../support/stack.js";
@@ -197,6 +198,33 @@ describe("the import service", () => {
       expect(await rejection(service.list(user, { limit: 2, cursor: "x" }))).to.be.instanceOf(
         ValidationError,
       );
+    });
+
+    it("never shows a reason without its count, also while a batch is being committed", async () => {
+      const user = await insertUser(pool());
+      const { job } = await accept(user, json([podcast(1), podcast(2)]));
+      await bench.steps.prepare({ importId: job.id, attempt: 1 }, bench.context());
+      const batch = await pool().connect();
+      try {
+        await batch.query("begin");
+        await batch.query("lock table import_batches in access exclusive mode");
+        const looking = service.find(user, job.id);
+        await untilBlocked(pool()); // the counts of the parts are read, the reasons not yet
+        await batch.query(
+          `insert into import_batches (job_id, part_no, batch_no, read, inserted, duplicate, skipped, rejected, reasons,
+             claimed_ids, claimed_positions, claimed_reasons, skipped_positions, skipped_reasons)
+           values ($1, 0, 0, 2, 0, 0, 2, 0, '{"skipped": {"podcast": 2}}', '{}', '{}', '{}', '{0,1}', '{1,1}')`,
+          [job.id],
+        );
+        await batch.query("update import_parts set read = 2, skipped = 2 where job_id = $1", [job.id]);
+        await batch.query("commit");
+        const seen = await looking;
+        const listed = Object.values(seen.skipped).reduce((sum, count) => sum + count, 0);
+        expect(listed).to.equal(seen.counts.skipped);
+      } finally {
+        batch.release();
+      }
+      expect(await service.find(user, job.id)).to.deep.include({ skipped: { podcast: 2 } });
     });
 
     it("grows the version with every change and counts while it runs", async () => {
