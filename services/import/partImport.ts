@@ -56,7 +56,8 @@ export async function importPart(
     return { status: part.status, read: part.read, inserted: part.inserted };
   if (job.status === "cancelling") return { status: "stopped", read: part.read, inserted: part.inserted };
 
-  await settlePart(deps, ref, partNo, { status: "running" });
+  // Settled, or the job closed, since it was read: look again.
+  if (!(await beginPart(deps, ref, partNo))) return importPart(deps, ref, partNo, context);
   const stopped = await runPart(deps, job, part, context);
   if (stopped === null)
     return { ...(await settlePart(deps, ref, partNo, { status: "done" })), status: "done" };
@@ -259,13 +260,33 @@ class PartReader {
   }
 }
 
-/** Moves the part on, unless the job is not this run's any more; returns its counts. */
+/**
+ * False when the job is not this run's any more, or another run has settled the part: one that was taken for dead must
+ * not open it again, for nobody would wait for it to close it.
+ */
+async function beginPart(deps: StepsDependencies, ref: RunRef, partNo: number): Promise<boolean> {
+  const begun = await deps.pool.query(
+    `with job as (
+       update import_jobs set version = version + 1
+        where id = $1 and attempt = $2 and status in ('running', 'cancelling') returning id
+     )
+     update import_parts p
+        set status = 'running', error_code = null, error_message = null,
+            started_at = coalesce(p.started_at, now()), finished_at = null
+       from job
+      where p.job_id = job.id and p.part_no = $3 and p.status in ('queued', 'running')`,
+    [ref.importId, ref.attempt, partNo],
+  );
+  return begun.rowCount === 1;
+}
+
+/** Settles the part, unless the job is not this run's any more; returns its counts. */
 async function settlePart(
   deps: StepsDependencies,
   ref: RunRef,
   partNo: number,
   change: {
-    readonly status: "running" | "done" | "failed";
+    readonly status: "done" | "failed";
     readonly error?: { readonly code: string; readonly message: string };
   },
 ): Promise<{ read: number; inserted: number }> {
@@ -276,8 +297,7 @@ async function settlePart(
      )
      update import_parts p
         set status = $4::part_status, error_code = $5, error_message = $6,
-            started_at = coalesce(p.started_at, now()),
-            finished_at = case when $4 = 'running' then null else now() end,
+            finished_at = now(),
             bytes_read = case when $4 = 'done' then p.bytes_total else p.bytes_read end
        from job
       where p.job_id = job.id and p.part_no = $3

@@ -7,7 +7,7 @@
  */
 import { closeJob } from "./closing.js";
 import type { Ending } from "./closing.js";
-import { assertOpen, findJob, JobClosedError, lockJob } from "./jobs.js";
+import { assertOpen, findJob, findPart, JobClosedError, lockJob } from "./jobs.js";
 import type { ImportStatus, RunRef } from "./jobs.js";
 import { importPart } from "./partImport.js";
 import type { PartOutcome } from "./partImport.js";
@@ -24,7 +24,7 @@ export interface ImportSteps {
   /** Numbers, ascending and greater than `afterPart`, of parts that are not settled. */
   openParts(ref: RunRef, afterPart: number, limit: number): Promise<number[]>;
   importPart(ref: RunRef, partNo: number, context: StepContext): Promise<PartOutcome>;
-  /** Settles a part that no attempt could finish; what is in stays in. */
+  /** Settles a part that no attempt could finish, unless one did after all; what is in stays in. */
   failPart(
     ref: RunRef,
     partNo: number,
@@ -55,14 +55,15 @@ export function createImportSteps(deps: StepsDependencies): ImportSteps {
       return inTransaction(deps.pool, async (client) => {
         const job = await lockJob(client, ref.importId);
         assertOpen(job, ref);
-        const failed = await client.query<{ read: number; inserted: number }>(
+        await client.query(
           `update import_parts set status = 'failed', error_code = $3, error_message = $4, finished_at = now()
-            where job_id = $1 and part_no = $2 returning read, inserted`,
+            where job_id = $1 and part_no = $2 and status in ('queued', 'running')`,
           [ref.importId, partNo, error.code, error.message.slice(0, 1000)],
         );
         await client.query("update import_jobs set version = version + 1 where id = $1", [ref.importId]);
-        const { read, inserted } = failed.rows[0] ?? { read: 0, inserted: 0 };
-        return { status: "failed", read, inserted };
+        const part = await findPart(client, ref.importId, partNo);
+        const { read, inserted } = part ?? { read: 0, inserted: 0 };
+        return { status: part?.status === "done" ? "done" : "failed", read, inserted };
       });
     },
 

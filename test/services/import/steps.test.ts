@@ -7,6 +7,7 @@ import { zip } from "../../support/zip.js";
 import { ImportError } from "../../../services/import/verdicts.js";
 import { JobClosedError } from "../../../services/import/jobs.js";
 import { heapMegabytes } from "../../support/memory.js";
+import { untilBlocked } from "../../support/locks.js";
 import { countsOfJob, createBench, digestOf, json, play, plays, podcast } from "./importing.js";
 import type { ImportBench } from "./importing.js";
 
@@ -203,6 +204,30 @@ describe("the steps of an import", () => {
     expect(failed).to.deep.equal({ status: "failed", read: 0, inserted: 0 });
     expect(await bench.steps.openParts(ref, -1, 10)).to.deep.equal([]);
     expect(await bench.steps.finish(ref, { outcome: "completed" })).to.equal("completed_with_errors");
+  });
+
+  it("leaves a part settled when a run that was taken for dead comes back to it", async () => {
+    const user = await insertUser(pool());
+    const id = await bench.job(user, json(plays(20)));
+    const ref = { importId: id, attempt: 1 };
+    await bench.steps.prepare(ref, bench.context());
+    const other = await pool().connect();
+    try {
+      await other.query("begin");
+      await other.query("select from import_jobs where id = $1 for update", [id]);
+      const late = bench.steps
+        .importPart(ref, 0, bench.context(AbortSignal.abort(new Error("taken for dead"))))
+        .catch((error: unknown) => error);
+      await untilBlocked(pool());
+      await other.query("update import_parts set status = 'done' where job_id = $1", [id]);
+      await other.query("commit");
+      expect(await late).to.deep.equal({ status: "done", read: 0, inserted: 0 });
+    } finally {
+      other.release();
+    }
+    const code = { code: "resource_limit", message: "no attempt ended in time" };
+    expect(await bench.steps.failPart(ref, 0, code)).to.include({ status: "done" });
+    expect(await bench.steps.finish(ref, { outcome: "completed" })).to.equal("completed");
   });
 
   it("holds no skipped record longer than it takes to judge it, however large", async () => {
