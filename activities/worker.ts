@@ -7,6 +7,7 @@ import type { Config } from "../config.js";
 import { createDatabase } from "../db/knex.js";
 import { migrationStatus } from "../db/migrate.js";
 import { TemporalImportQueue } from "../services/import/queues/TemporalImportQueue.js";
+import { deleteOrphanedUploads } from "../services/import/orphanedUploads.js";
 import { reconcile } from "../services/import/reconciler.js";
 import type { StepsDependencies } from "../services/import/stepContext.js";
 import { createImportSteps } from "../services/import/steps.js";
@@ -20,6 +21,7 @@ import { registerSearchAttributes } from "./searchAttributes.js";
 const CONNECT_PATIENCE_MS = 5 * 60 * 1000;
 /** A batch is a second's work; a statement that takes this long is stuck. */
 const STATEMENT_TIMEOUT_MS = 60_000;
+const ORPHANS_INTERVAL_MS = 60 * 60 * 1000;
 /** Time kept back from the grace period for closing connections. */
 const CLOSING_MS = 1000;
 
@@ -76,12 +78,12 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
         sweepSpool: (olderThanMs: number) => blobs.sweep(olderThanMs),
       };
       const reconciling = new AbortController();
-      const reconciler = repeat(
-        () => reconcile(deps),
-        config.imports.reconcileIntervalMs,
-        reconciling.signal,
-        log,
-      );
+      const every = (intervalMs: number, name: string, pass: () => Promise<unknown>): Promise<void> =>
+        repeat(name, pass, intervalMs, reconciling.signal, log);
+      const upkeep = [
+        every(config.imports.reconcileIntervalMs, "reconciling", () => reconcile(deps)),
+        every(ORPHANS_INTERVAL_MS, "deleting orphaned uploads", () => deleteOrphanedUploads(deps)),
+      ];
       const working = worker.run();
       process.send?.("ready");
       log.info("worker ready", { taskQueue: config.temporal.taskQueue });
@@ -89,7 +91,7 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
         await working;
       } finally {
         reconciling.abort();
-        await reconciler;
+        await Promise.all(upkeep);
       }
     } finally {
       await connection.close();
@@ -109,6 +111,7 @@ const LEVELS: Readonly<Record<LogLevel, "debug" | "info" | "warn" | "error">> = 
 
 /** Once now, then again `intervalMs` after the end of each pass. A pass that fails is logged, and the next one tried. */
 async function repeat(
+  name: string,
   pass: () => Promise<unknown>,
   intervalMs: number,
   signal: AbortSignal,
@@ -118,7 +121,7 @@ async function repeat(
     try {
       await pass();
     } catch (error) {
-      log.warn("reconciling failed", { error });
+      log.warn(`${name} failed`, { error });
     }
     await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
   }

@@ -34,5 +34,7 @@ export interface BlobStore {
   open(key: string): Promise<BlobReader>;
   /** Deleting what is not there is no error. */
   delete(key: string): Promise<void>;
+  /** Keys of blobs whose last byte came longer ago than that, in no order. */
+  keysOlderThan(ageMs: number): AsyncIterable<string>;
   health(): Promise<{ readonly ok: boolean; readonly detail: string | null }>;
 }

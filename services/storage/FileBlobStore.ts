@@ -115,22 +115,33 @@ export class FileBlobStore implements BlobStore {
    * Returns how many. Safe beside running uploads as long as that is longer than a connection may stall.
    */
   async sweep(olderThanMs: number): Promise<number> {
+    let removed = 0;
+    for await (const name of this.namesOlderThan(olderThanMs, (each) => each.endsWith(PARTIAL))) {
+      await onDisk(() => rm(this.pathOf(name), { force: true }));
+      removed += 1;
+    }
+    return removed;
+  }
+
+  keysOlderThan(ageMs: number): AsyncIterable<string> {
+    return this.namesOlderThan(ageMs, (name) => KEY.test(name));
+  }
+
+  private async *namesOlderThan(ageMs: number, wanted: (name: string) => boolean): AsyncGenerator<string> {
     const names = await readdir(this.folder).catch((error: unknown) => {
       if (codeOf(error) === "ENOENT") return [];
       throw storageError(error);
     });
-    let removed = 0;
-    for (const name of names.filter((each) => each.endsWith(PARTIAL))) {
-      const file = path.join(this.folder, name);
-      try {
-        if (Date.now() - (await stat(file)).mtimeMs < olderThanMs) continue;
-        await rm(file);
-        removed += 1;
-      } catch (error) {
-        if (codeOf(error) !== "ENOENT") throw storageError(error);
-      }
+    for (const name of names.filter(wanted)) {
+      const writtenAt = await stat(this.pathOf(name)).then(
+        ({ mtimeMs }) => mtimeMs,
+        (error: unknown) => {
+          if (codeOf(error) === "ENOENT") return null; // somebody else was quicker
+          throw storageError(error);
+        },
+      );
+      if (writtenAt !== null && Date.now() - writtenAt >= ageMs) yield name;
     }
-    return removed;
   }
 
   private async write(

@@ -1,9 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { readdir } from "node:fs/promises";
+import { readdir, utimes } from "node:fs/promises";
+import path from "node:path";
+import { Readable } from "node:stream";
 import { Client, Connection } from "@temporalio/client";
 import { expect } from "chai";
 import type pg from "pg";
 import { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
+import { deleteOrphanedUploads } from "../../../services/import/orphanedUploads.js";
 import { reconcile } from "../../../services/import/reconciler.js";
 import type { ReconcilerDependencies } from "../../../services/import/reconciler.js";
 import { importWorkflowId } from "../../../workflows/contracts.js";
@@ -141,6 +144,29 @@ describe("the reconciler", () => {
     expect((await jobRow(old)).blob_key).to.equal(null);
     expect((await jobRow(kept)).blob_key).to.be.a("string");
     expect((await jobRow(open)).blob_key).to.be.a("string");
+  });
+
+  it("deletes stored uploads that no import names, once no import can come to name them any more", async () => {
+    const stored = async (): Promise<string> =>
+      (await bench.blobs.put(Readable.from([Buffer.from("[]")]), { maxBytes: 10 })).key;
+    const age = async (key: string, hours: number): Promise<void> => {
+      const at = new Date(Date.now() - hours * 3_600_000);
+      await utimes(path.join(bench.spoolDir, key), at, at);
+    };
+    const [orphan, young] = [await stored(), await stored()];
+    const named = (await jobRow(await newJob("next_start_at = now() + interval '1 day'"))).blob_key!;
+    const erased = (await jobRow(await newJob())).blob_key!;
+    await pool().query("delete from users where id = (select user_id from import_jobs where blob_key = $1)", [
+      erased,
+    ]);
+    for (const key of [orphan, named, erased]) await age(key, 7);
+    await age(young, 5);
+
+    await deleteOrphanedUploads({ pool: pool(), blobs: bench.blobs, log: quietLog });
+
+    const left = await readdir(bench.spoolDir);
+    expect(left).to.include.members([young, named]);
+    expect(left).not.to.include(orphan).and.not.to.include(erased);
   });
 
   it("forgets answers kept for Idempotency-Keys after a day", async () => {

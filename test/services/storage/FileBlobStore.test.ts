@@ -174,6 +174,23 @@ describe("the store of uploads in a folder", () => {
     expect((await store.health()).ok).to.equal(false);
   });
 
+  it("lists the keys of blobs by age, and of nothing else", async () => {
+    const old = await store.put(Readable.from([Buffer.from("x")]), MAX);
+    const young = await store.put(Readable.from([Buffer.from("x")]), MAX);
+    const other = path.join(folder, `${"a".repeat(32)}.partial`);
+    await writeFile(other, "x");
+    const hourAgo = new Date(Date.now() - 3_600_000);
+    for (const file of [other, path.join(folder, old.key)]) await utimes(file, hourAgo, hourAgo);
+    const keys = async (of: FileBlobStore, ageMs: number): Promise<string[]> => {
+      const found: string[] = [];
+      for await (const key of of.keysOlderThan(ageMs)) found.push(key);
+      return found;
+    };
+    expect(await keys(store, 60_000)).to.deep.equal([old.key]);
+    expect(await keys(store, 0)).to.have.members([old.key, young.key]);
+    expect(await keys(new FileBlobStore(path.join(home, "absent")), 0)).to.deep.equal([]);
+  });
+
   it("sweeps what interrupted uploads left, and nothing else", async () => {
     const { key } = await store.put(Readable.from([Buffer.from("x")]), MAX);
     const old = path.join(folder, `${"a".repeat(32)}.partial`);
