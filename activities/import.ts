@@ -4,16 +4,7 @@ import type { ImportSteps } from "../services/import/steps.js";
 import type { StepContext } from "../services/import/stepContext.js";
 import { withLogFields } from "../utils/logger.js";
 import type { Logger } from "../utils/logger.js";
-import type {
-  FailPartInput,
-  FinishedImport,
-  FinishInput,
-  ImportRun,
-  OpenPartsInput,
-  PartRef,
-  PartResult,
-  PreparedImport,
-} from "../workflows/contracts.js";
+import type { ImportActivities, ImportRun } from "../workflows/contracts.js";
 import { toFailure } from "./failures.js";
 
 export interface ImportActivitiesDependencies {
@@ -24,7 +15,7 @@ export interface ImportActivitiesDependencies {
 /** From this attempt on a failure is no passing trouble any more, and somebody should look. */
 const ALARMING_ATTEMPT = 5;
 
-export function createImportActivities({ steps, log }: ImportActivitiesDependencies) {
+export function createImportActivities({ steps, log }: ImportActivitiesDependencies): ImportActivities {
   const run = async <T>(ref: ImportRun, work: (context: StepContext) => Promise<T>): Promise<T> => {
     const context = Context.current();
     const { activityType, attempt } = activityInfo();
@@ -47,23 +38,14 @@ export function createImportActivities({ steps, log }: ImportActivitiesDependenc
   };
 
   return {
-    prepare: (ref: ImportRun): Promise<PreparedImport> => run(ref, (context) => steps.prepare(ref, context)),
-
-    openParts: (input: OpenPartsInput): Promise<number[]> =>
-      run(input, () => steps.openParts(input, input.afterPart, input.limit)),
-
-    importPart: (input: PartRef): Promise<PartResult> =>
-      run(input, (context) => steps.importPart(input, input.partNo, context)),
-
-    failPart: (input: FailPartInput): Promise<PartResult> =>
+    prepare: (ref) => run(ref, (context) => steps.prepare(ref, context)),
+    openParts: (input) => run(input, () => steps.openParts(input, input.afterPart, input.limit)),
+    importPart: (input) => run(input, (context) => steps.importPart(input, input.partNo, context)),
+    failPart: (input) =>
       run(input, () => steps.failPart(input, input.partNo, { code: input.code, message: input.message })),
-
-    finish: (input: FinishInput): Promise<FinishedImport> =>
-      run(input, async () => ({ status: await steps.finish(input, input) })),
+    finish: (input) => run(input, async () => ({ status: await steps.finish(input, input) })),
   };
 }
-
-export type ImportActivities = ReturnType<typeof createImportActivities>;
 
 /**
  * Heartbeats by the clock, with the newest details: a step that waits long for the database is alive too. Without

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import type { WorkerOptions } from "@temporalio/worker";
 import type { Logger } from "../utils/logger.js";
-import type { ImportActivities } from "./import.js";
+import type { ImportActivities } from "../workflows/contracts.js";
 
 export interface ImportWorkerOptions {
   readonly connection: NativeConnection;

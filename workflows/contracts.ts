@@ -82,6 +82,18 @@ export interface FinishedImport {
   readonly status: string;
 }
 
+/** What the worker offers to the workflow. Each may run more than once and has its effect once. */
+export interface ImportActivities {
+  /** Looks into the upload and writes its parts. */
+  prepare(run: ImportRun): Promise<PreparedImport>;
+  openParts(input: OpenPartsInput): Promise<number[]>;
+  importPart(input: PartRef): Promise<PartResult>;
+  /** Settles a part that no attempt could finish. */
+  failPart(input: FailPartInput): Promise<PartResult>;
+  /** Closes the job. */
+  finish(input: FinishInput): Promise<FinishedImport>;
+}
+
 /** Query `state`, for people who debug a run; the api never asks it. */
 export const STATE_QUERY = "state";
 

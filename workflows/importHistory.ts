@@ -16,10 +16,10 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from "@temporalio/workflow";
-import type { ImportActivities } from "../activities/import.js";
 import { SEARCH_ATTRIBUTES, STATE_QUERY } from "./contracts.js";
 import type {
   FinishedImport,
+  ImportActivities,
   ImportHistoryInput,
   ImportOutcome,
   ImportPhase,

@@ -9,10 +9,15 @@ import { ApplicationFailure } from "@temporalio/common";
 import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import { expect } from "chai";
-import type { ImportActivities } from "../../activities/import.js";
 import { registerSearchAttributes } from "../../activities/searchAttributes.js";
 import { importWorkflowId, STATE_QUERY, WORKFLOW_TYPES } from "../../workflows/contracts.js";
-import type { FinishInput, ImportHistoryInput, ImportState, PartResult } from "../../workflows/contracts.js";
+import type {
+  FinishInput,
+  ImportActivities,
+  ImportHistoryInput,
+  ImportState,
+  PartResult,
+} from "../../workflows/contracts.js";
 import { quietLog } from "../services/import/importing.js";
 import { rejection } from "../support/rejection.js";
 import { testStack } from "../support/stack.js";
