@@ -68,15 +68,13 @@ describe("db/cascades", () => {
         select 'users'::regclass::oid as id
         union select conrelid from pg_constraint join personal on confrelid = personal.id where contype = 'f'
       ) select id::regclass::text as name from personal order by 1`)) as { name: string }[];
-    const counts = async () =>
-      Object.fromEntries(
-        await Promise.all(
-          tables.map(
-            async ({ name }) =>
-              [name, (await select(`select count(*) as n from ${name}`))[0]?.["n"]] as const,
-          ),
-        ),
-      ) as Record<string, number>;
+    const counts = async () => {
+      const found: Record<string, number> = {};
+      for (const { name } of tables) {
+        found[name] = (await select(`select count(*) as n from ${name}`))[0]?.["n"] as number;
+      }
+      return found;
+    };
     const before = await counts();
     expect(Object.keys(before)).to.include.members([
       "listening_history",
