@@ -19,8 +19,8 @@ import {
 } from "../../utils/errors.js";
 import type { AppContext } from "../types.js";
 import { Arrival } from "./arrival.js";
-import type { Received, UploadLimits } from "./receive.js";
 import { FileIntake } from "./intake.js";
+import type { Received, UploadLimits } from "./types.js";
 
 const FILE_FIELD = "file";
 const MAX_FIELDS = 10;

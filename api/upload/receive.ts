@@ -1,27 +1,12 @@
 /** Receives one uploaded file, raw or in a form, straight into the blob store. */
 import { pipeline } from "node:stream";
-import type { BlobStore, StoredBlob } from "../../services/storage/BlobStore.js";
+import type { BlobStore } from "../../services/storage/BlobStore.js";
 import { AppError, PayloadTooLargeError, UnavailableError } from "../../utils/errors.js";
 import type { AppContext } from "../types.js";
 import { Arrival } from "./arrival.js";
-import type { ArrivalLimits } from "./arrival.js";
 import { FORM_MAX_BYTES, type FormOptions, receiveForm } from "./form.js";
 import { FileIntake } from "./intake.js";
-
-/** `maxBytes` is that of the file. */
-export type UploadLimits = ArrivalLimits;
-
-export interface Upload {
-  readonly blob: StoredBlob;
-  /** As the client calls it: a label, never a path. Null when it gives none. */
-  readonly filename: string | null;
-  /** Fields of a form, each given once; empty for a raw body. */
-  readonly fields: Readonly<Record<string, string>>;
-}
-
-export interface Received extends Upload {
-  readonly intake: FileIntake;
-}
+import type { Received, Upload, UploadLimits } from "./types.js";
 
 /**
  * Stores the file of this request. What the store says it holds is compared with what was received, by length

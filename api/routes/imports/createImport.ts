@@ -11,7 +11,8 @@ import { releaseUpload } from "../../../services/import/releaseUpload.js";
 import { NotSupportedError, UnauthorizedError, ValidationError } from "../../../utils/errors.js";
 import { validate } from "../../middleware/validation.js";
 import type { AppContext, AppDeps } from "../../types.js";
-import { receiveUpload, type Upload, type UploadLimits } from "../../upload/receive.js";
+import { receiveUpload } from "../../upload/receive.js";
+import type { Upload, UploadLimits } from "../../upload/types.js";
 import { presentImport } from "./presenter.js";
 import { type CreateImportQuery, formOptions, UNSUPPORTED_OPTIONS } from "./schema.js";
 
