@@ -4,12 +4,15 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, readdir, rename, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
 const WORKFLOWS = path.join(ROOT, "workflows", "index.ts");
+const BUNDLE = /^workflows-[0-9a-f]{16}\.js$/;
+/** Bundles the cache keeps: for going back and forth between a few states of the code. */
+const KEPT_BUNDLES = 3;
 
 /** Bundles workflows/index.ts into `file`. */
 export async function buildWorkflowBundle(file: string): Promise<void> {
@@ -29,8 +32,22 @@ export async function buildWorkflowBundle(file: string): Promise<void> {
 export async function cachedWorkflowBundle(cache: string): Promise<string | undefined> {
   if (!existsSync(WORKFLOWS)) return undefined;
   const file = path.join(cache, `workflows-${await fingerprint()}.js`);
-  if (!existsSync(file)) await buildWorkflowBundle(file);
+  const now = new Date();
+  if (existsSync(file)) await utimes(file, now, now).catch(() => undefined);
+  else await buildWorkflowBundle(file);
+  await dropOldBundles(cache).catch(() => undefined); // the next start tries again; this one has its bundle
   return file;
+}
+
+/** Removes those that nobody asked for in the longest time. */
+async function dropOldBundles(cache: string): Promise<void> {
+  const used: { readonly file: string; readonly at: number }[] = [];
+  for (const name of (await readdir(cache)).filter((entry) => BUNDLE.test(entry))) {
+    const file = path.join(cache, name);
+    used.push({ file, at: (await stat(file)).mtimeMs });
+  }
+  used.sort((a, b) => b.at - a.at);
+  for (const { file } of used.slice(KEPT_BUNDLES)) await rm(file, { force: true });
 }
 
 /** Changes with any file under workflows/ and with the SDK. */
