@@ -35,12 +35,12 @@ export async function preparePostgres({ folder, port, fsync, logFile }) {
   ];
   return {
     name: "postgres",
+    ports: [port],
     program: path.join(programs, "bin", "postgres"),
     args: ["-D", data, ...settings.flatMap((setting) => ["-c", setting])],
     env: ENV,
     user,
     logFile,
-    port,
     endSignal: "SIGINT", // a fast stop: running statements are ended, data is flushed
     killSignal: "SIGQUIT",
     ready: (child) => isReady(data, child.pid),

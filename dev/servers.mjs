@@ -6,11 +6,11 @@ import path from "node:path";
 export function redisServer({ folder, port, found, logFile }) {
   return {
     name: "redis",
+    ports: [port],
     program: found.program,
     args: ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder],
     env: { ...process.env, ...found.env },
     logFile,
-    port,
     endSignal: "SIGTERM",
     killSignal: "SIGKILL",
     ready: (child) => answersAs(child.pid, port),
@@ -24,11 +24,11 @@ export function temporalServer({ folder, port, uiPort, program, throwaway, logFi
   const file = ["--db-filename", path.join(folder, "temporal.db")];
   return {
     name: "temporal",
+    ports: [port, uiPort],
     program,
     args: ["server", "start-dev", ...ports, ...file, ...speed, "--log-level", "warn"],
     env: withoutTemporalSettings(),
     logFile,
-    port,
     endSignal: "SIGTERM",
     killSignal: "SIGKILL",
     // The port takes connections long before the server answers calls, so ask for a real answer.

@@ -89,7 +89,8 @@ export async function endProcess(known, graceMs) {
   }
 }
 
-function canListen(port) {
+/** Whether nobody listens on the port. */
+export function canListen(port) {
   return new Promise((resolve) => {
     const server = createServer();
     server.once("error", () => resolve(false));

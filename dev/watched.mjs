@@ -1,5 +1,5 @@
 /** One embedded server that is kept running: started, waited for, started again on the same port. */
-import { sleep, spawnServer, startedAt, tail } from "./system.mjs";
+import { canListen, sleep, spawnServer, startedAt, tail } from "./system.mjs";
 
 const START_TIMEOUT_MS = 60_000;
 const FIRST_DELAY_MS = 500;
@@ -55,8 +55,12 @@ export class WatchedServer {
     await this.#onProcess();
     const begun = Date.now();
     while (!(await ready(child))) {
-      if (gone !== undefined)
+      if (gone !== undefined) {
+        const lost = await this.#lostPort();
+        if (lost !== undefined)
+          throw new Error(`${name} cannot start: another program has taken port ${lost}`);
         throw new Error(`${name} ended at its start (${gone}):\n${await tail(logFile)}`);
+      }
       if (this.#stopping) return undefined;
       if (Date.now() - begun > START_TIMEOUT_MS) {
         child.kill("SIGKILL");
@@ -75,8 +79,14 @@ export class WatchedServer {
     return undefined;
   }
 
+  /** One of the server's own ports, while it is not running, that somebody else listens on. */
+  async #lostPort() {
+    for (const port of this.#spec.ports) if (!(await canListen(port))) return port;
+    return undefined;
+  }
+
   async #restart(why) {
-    const { name, port } = this.#spec;
+    const { name, ports } = this.#spec;
     let reason = `ended (${why})`;
     for (;;) {
       const delay = this.#delayMs;
@@ -86,7 +96,7 @@ export class WatchedServer {
       if (this.#stopping) return;
       try {
         await this.#launch();
-        if (!this.#stopping) this.#note(`${name} is back on port ${port}`);
+        if (!this.#stopping) this.#note(`${name} is back on port ${ports[0]}`);
         return;
       } catch (error) {
         reason = error.message.startsWith(name) ? error.message.slice(name.length + 1) : error.message;

@@ -56,6 +56,30 @@ describe("the keeper of the embedded servers", function () {
     expect(answer.status).to.equal(200);
   });
 
+  it("says so when another program takes the port of a server that is down, and goes on once it is free", async () => {
+    const notes: string[] = [];
+    const given = { DATABASE_URL: testStack().databaseUrl, TEMPORAL_ADDRESS: testStack().temporalAddress };
+    const stack = await started({ note: (text) => notes.push(text), env: { ...given, ...cacheOnly() } });
+    const port = Number(new URL(stack.redisUrl).port);
+    const [redis] = (await recordOf(stack.folder)).servers;
+
+    process.kill(redis?.pid ?? 0, "SIGKILL");
+    const thief = await eventually("the port is taken", async () => {
+      const server = createServer().listen(port, "127.0.0.1");
+      return once(server, "listening").then(
+        () => server,
+        () => undefined,
+      );
+    });
+    try {
+      const sentence = `redis cannot start: another program has taken port ${port}; starting it again in 1 s`;
+      await eventually("the loss is reported", () => notes.includes(sentence));
+    } finally {
+      thief.close();
+    }
+    await eventually("redis is back", () => notes.includes(`redis is back on port ${port}`));
+  });
+
   it("ends the servers and removes their folder when its parent is killed with SIGKILL", async () => {
     const child = fork(path.join(import.meta.dirname, "fixtures", "holdStack.ts"), {
       execArgv: ["--import", "tsx"],
