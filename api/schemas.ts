@@ -31,7 +31,8 @@ const written = (
   messages: { [`${type}.form`]: "{{#label}} has another form" },
   validate(value: unknown, helpers: Joi.CustomHelpers) {
     const parsed = typeof value === "string" ? parse(value) : null;
-    return parsed === null ? { value, errors: helpers.error(`${type}.form`) } : { value: parsed };
+    if (parsed !== null) return { value: parsed };
+    return { value, errors: helpers.error(`${type}.form`, { ...shape }) }; // Joi writes into what it is given
   },
   jsonSchema: (_schema, result) => ({ ...result, ...shape }),
 });
@@ -78,8 +79,7 @@ const types = Joi.extend(
 };
 
 /** Text as PostgreSQL can keep it: no NUL, no lone surrogates, at most `maxBytes` of UTF-8. Not empty. */
-export const text = (maxBytes: number): Joi.StringSchema =>
-  types.text().max(maxBytes, "utf8").messages({ "string.max": "{{#label}} is longer than {{#limit}} bytes" });
+export const text = (maxBytes: number): Joi.StringSchema => types.text().max(maxBytes, "utf8");
 
 /** An id in a path or a query string: 1 to 2^53-1, decimal, no sign, no leading zero. Gives a number. */
 export const idParam = (): Joi.NumberSchema => types.id();
@@ -109,9 +109,7 @@ export function queryInteger(min: number, max: number): Joi.NumberSchema {
   const extended = Joi.extend(
     written("integer", Joi.any(), parse, { type: "integer", minimum: min, maximum: max }),
   ) as { integer(): Joi.NumberSchema };
-  return extended
-    .integer()
-    .messages({ "integer.form": `{{#label}} must be a whole number from ${min} to ${max}` });
+  return extended.integer();
 }
 
 /** `limit` of a list: 100 by default, at most 1,000. */
@@ -120,10 +118,8 @@ export const pageSize = (): Joi.NumberSchema =>
 
 /** A password to be set; one that is only compared needs no rules. Length counts code points after NFKC. */
 export const password = (): Joi.StringSchema =>
-  text(4096)
-    .custom((value: string, helpers) => {
-      const length = [...normalisePassword(value)].length;
-      const fits = length >= PASSWORD_LENGTH.min && length <= PASSWORD_LENGTH.max;
-      return fits ? value : helpers.error("password.length");
-    })
-    .messages({ "password.length": "{{#label}} has a length that is not allowed" });
+  text(4096).custom((value: string, helpers) => {
+    const length = [...normalisePassword(value)].length;
+    const fits = length >= PASSWORD_LENGTH.min && length <= PASSWORD_LENGTH.max;
+    return fits ? value : helpers.error("password.length");
+  });

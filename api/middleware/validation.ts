@@ -48,7 +48,10 @@ const RULES: Readonly<Record<string, readonly [code: string, sentence: Sentence]
   "text.unicode": ["text_not_unicode", "contains half of a surrogate pair"],
   "instant.form": ["bad_time", "must be a date and time with offset, like 2024-02-29T12:00:00Z"],
   "id.form": ["bad_id", "must be a whole number from 1 to 9007199254740991"],
-  "integer.form": ["bad_number", "must be a whole number in the range of this parameter"],
+  "integer.form": [
+    "bad_number",
+    ({ minimum, maximum }) => `must be a whole number from ${String(minimum)} to ${String(maximum)}`,
+  ],
   "uuid.form": ["bad_id", "must be a UUID"],
   "cursor.form": ["bad_cursor", "is not a cursor of this list"],
   "flag.form": ["wrong_type", "must be true or false"],

@@ -117,7 +117,7 @@ function positionOf({ cursor, page, order }: HistoryQuery): ListenPosition | und
   if (cursor === undefined) return undefined;
   if (page !== undefined) {
     const message = "cursor and page cannot be used together";
-    throw new ValidationError(message, [{ path: "page", code: "conflict", message }]);
+    throw new ValidationError(message, [{ path: "page", code: "conflicting", message }]);
   }
   return decodeCursor(listName(order), cursor, ([playedAt, id]) =>
     isPositionTime(playedAt) && isPositionNumber(id) ? { playedAt, id } : null,

@@ -307,6 +307,17 @@ describe("GET /listening-history", () => {
     });
   }
 
+  it("says between which numbers a number has to be, and that two parameters exclude each other", async () => {
+    expect((await list({ limit: 0 })).body.errors).to.deep.equal([
+      { path: "limit", code: "bad_number", message: "limit must be a whole number from 1 to 1000" },
+    ]);
+    expect((await list({ page: 101 })).body.errors[0].message).to.equal(
+      "page must be a whole number from 1 to 100",
+    );
+    const cursor = encodeCursor("listens-desc", ["2024-01-01T00:00:00.000000Z", 1]);
+    expect((await list({ page: 2, cursor })).body.errors[0].code).to.equal("conflicting");
+  });
+
   it("refuses cursors it has not given, also well-made ones that lead nowhere", async () => {
     await insert(inDays(3));
     const good = (await list({ limit: 1 })).body.nextCursor as string;

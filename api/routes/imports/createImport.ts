@@ -91,7 +91,7 @@ function sourceOf(query: CreateImportQuery, { fields }: Upload): string | null {
   const form = validate(formOptions, fields, "form");
   if (query.source !== undefined && form.source !== undefined) {
     const message = "source is in the query string and in the form";
-    throw new ValidationError(message, [{ path: "source", code: "conflict", message }]);
+    throw new ValidationError(message, [{ path: "source", code: "conflicting", message }]);
   }
   return query.source ?? form.source ?? null;
 }
