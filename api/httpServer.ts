@@ -9,7 +9,7 @@ import {
 } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { App } from "./app.js";
-import { PROBLEM_TYPE } from "./middleware/errorHandler.js";
+import { PROBLEM_TYPE, problemDocument } from "./middleware/errorHandler.js";
 
 /** For the request line and the headers. Bodies have limits of their own: an upload may take hours. */
 const HEADERS_TIMEOUT_MS = 15_000;
@@ -87,19 +87,11 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
     return;
   }
   const [status, code] = clientErrors[error.code ?? ""] ?? ([400, "bad_request"] as const);
-  const title = STATUS_CODES[status] ?? "Error";
   const requestId = randomUUID();
-  const body = JSON.stringify({
-    type: `urn:playlog:problem:${code}`,
-    title,
-    status,
-    detail: "This is not a request that this server can read",
-    code,
-    requestId,
-    errors: [],
-  });
+  const detail = "This is not a request that this server can read";
+  const body = problemDocument({ status, code, detail }, requestId);
   socket.end(
-    `HTTP/1.1 ${status} ${title}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\n` +
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Error"}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\n` +
       `X-Request-Id: ${requestId}\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );

@@ -89,26 +89,34 @@ function render(ctx: AppContext, error: AppError | null): void {
   });
 }
 
-interface Problem {
+export interface Problem {
   readonly status: number;
   readonly code: string;
   readonly detail: string;
   readonly errors?: readonly ErrorDetail[];
 }
 
-/** For the few handlers that answer with an error and something beside it (`extra`, at the top level). */
-export function answerProblem(ctx: AppContext, problem: Problem, extra: object = {}): void {
-  ctx.status = problem.status;
-  ctx.body = JSON.stringify({
-    type: `urn:playlog:problem:${problem.code}`,
-    title: STATUS_CODES[problem.status] ?? "Error",
-    status: problem.status,
-    detail: problem.detail,
-    code: problem.code,
-    requestId: ctx.state.requestId,
-    errors: problem.errors ?? [],
+/** `extra` goes to the top level. */
+export const problemDocument = (
+  { status, code, detail, errors = [] }: Problem,
+  requestId: string,
+  extra: object = {},
+): string =>
+  JSON.stringify({
+    type: `urn:playlog:problem:${code}`,
+    title: STATUS_CODES[status] ?? "Error",
+    status,
+    detail,
+    code,
+    requestId,
+    errors,
     ...extra,
   });
+
+/** For the few handlers that answer with an error and something beside it. */
+export function answerProblem(ctx: AppContext, problem: Problem, extra?: object): void {
+  ctx.status = problem.status;
+  ctx.body = problemDocument(problem, ctx.state.requestId, extra);
   ctx.type = PROBLEM_TYPE;
 }
 
