@@ -47,16 +47,12 @@ export function docsPage(): DocsPage {
     "init.js": script.inner,
     "page.css": `${style.inner}\n.symbols { position: absolute; width: 0; height: 0; }\n`,
   };
-  const loaded = new Map<string, Promise<Buffer>>();
   return {
     html,
     asset: async (name) => {
       if (Object.hasOwn(own, name)) return own[name] ?? null;
       const file = Object.hasOwn(PACKAGE_FILES, name) ? PACKAGE_FILES[name] : undefined;
-      if (file === undefined) return null;
-      const content = loaded.get(file) ?? readFile(path.join(absolutePath(), file));
-      loaded.set(file, content);
-      return content;
+      return file === undefined ? null : readFile(path.join(absolutePath(), file));
     },
   };
 }
