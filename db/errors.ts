@@ -35,8 +35,6 @@ const POOL_EXHAUSTED = /^(?:timeout exceeded when trying to connect|Knex: Timeou
 
 /** Serialization failure, deadlock: the same transaction succeeds when it is run again from its start. */
 const CONFLICT_CODES = new Set(["40001", "40P01"]);
-/** Disk full, out of memory: trying again at once makes it worse. */
-const STORAGE_CODES = new Set(["53100", "53200"]);
 
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 
@@ -83,21 +81,10 @@ export function unavailability(error: unknown): keyof typeof RETRY_AFTER_SECONDS
   return null;
 }
 
-export const isUnavailable = (error: unknown): boolean => unavailability(error) !== null;
-
 /** The 503 that stands for `error`, with `error` as its cause; any other error comes back as it was. */
 export function toAppError(error: unknown): unknown {
   const reason = error instanceof UnavailableError ? null : unavailability(error);
   if (reason === null) return error;
   const message = `The database ${reason === "busy" ? "is busy" : "does not answer"} at the moment`;
   return new UnavailableError(reason, message, RETRY_AFTER_SECONDS[reason], { cause: error });
-}
-
-/** The whole transaction, run again from its start, may succeed: it lost a conflict, its connection or its turn. */
-export const isRetryable = (error: unknown): boolean => isUnavailable(error) && !isStorageFull(error);
-
-/** The server has no disk or memory left; wait, do not hammer. */
-export function isStorageFull(error: unknown): boolean {
-  const code = sqlState(error);
-  return code !== null && STORAGE_CODES.has(code);
 }

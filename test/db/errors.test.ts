@@ -1,14 +1,6 @@
 import { expect } from "chai";
 import { UniqueViolationError } from "objection";
-import {
-  brokenConstraint,
-  isRetryable,
-  isStorageFull,
-  isUnavailable,
-  sqlState,
-  toAppError,
-  unavailability,
-} from "../../db/errors.js";
+import { brokenConstraint, sqlState, toAppError, unavailability } from "../../db/errors.js";
 import { Artist } from "../../db/models/Artist.js";
 import { UnavailableError, ValidationError } from "../../utils/errors.js";
 import { createTestDatabase } from "../support/database.js";
@@ -34,33 +26,31 @@ describe("db/errors", () => {
     throw new Error("expected a rejection");
   };
 
-  const codes: Record<string, { unavailable: boolean; retryable: boolean; full: boolean }> = {
-    "08006": { unavailable: true, retryable: true, full: false },
-    "57P01": { unavailable: true, retryable: true, full: false },
-    "57P03": { unavailable: true, retryable: true, full: false },
-    "57014": { unavailable: true, retryable: true, full: false },
-    "53300": { unavailable: true, retryable: true, full: false },
-    "53100": { unavailable: true, retryable: false, full: true },
-    "53200": { unavailable: true, retryable: false, full: true },
-    "55P03": { unavailable: true, retryable: true, full: false },
-    "25006": { unavailable: true, retryable: true, full: false },
-    "28P01": { unavailable: true, retryable: true, full: false },
-    "3D000": { unavailable: true, retryable: true, full: false },
-    "40001": { unavailable: true, retryable: true, full: false },
-    "40P01": { unavailable: true, retryable: true, full: false },
-    "23505": { unavailable: false, retryable: false, full: false },
-    "23503": { unavailable: false, retryable: false, full: false },
-    "22P02": { unavailable: false, retryable: false, full: false },
-    "42P01": { unavailable: false, retryable: false, full: false },
+  const codes: Record<string, "database" | "busy" | null> = {
+    "08006": "database",
+    "57P01": "database",
+    "57P03": "database",
+    "57014": "database",
+    "53300": "database",
+    "53100": "database",
+    "53200": "database",
+    "55P03": "database",
+    "25006": "database",
+    "28P01": "database",
+    "3D000": "database",
+    "40001": "busy",
+    "40P01": "busy",
+    "23505": null,
+    "23503": null,
+    "22P02": null,
+    "42P01": null,
   };
-  for (const [code, { unavailable, retryable, full }] of Object.entries(codes)) {
-    it(`judges ${code}: ${unavailable ? "" : "not "}unavailable, ${retryable ? "" : "not "}worth another try`, () => {
+  for (const [code, reason] of Object.entries(codes)) {
+    it(`judges ${code}: ${reason ?? "no outage"}`, () => {
       const wrapped = new Error("while saving", { cause: pgError(code) });
       for (const error of [pgError(code), wrapped]) {
         expect(sqlState(error)).to.equal(code);
-        expect(isUnavailable(error)).to.equal(unavailable);
-        expect(isRetryable(error)).to.equal(retryable);
-        expect(isStorageFull(error)).to.equal(full);
+        expect(unavailability(error)).to.equal(reason);
       }
     });
   }
@@ -127,7 +117,7 @@ describe("db/errors", () => {
     for (const error of [wrapped, plain]) {
       expect(brokenConstraint(error)).to.equal("artists_once");
       expect(sqlState(error)).to.equal("23505");
-      expect(isUnavailable(error)).to.equal(false);
+      expect(unavailability(error)).to.equal(null);
     }
     expect(brokenConstraint(new Error("none"))).to.equal(null);
   });

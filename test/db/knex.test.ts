@@ -4,7 +4,7 @@ import { expect } from "chai";
 import { from as copyFrom } from "pg-copy-streams";
 import { createDatabase, poolStatus } from "../../db/knex.js";
 import type { Database } from "../../db/knex.js";
-import { isUnavailable, unavailability } from "../../db/errors.js";
+import { unavailability } from "../../db/errors.js";
 import { createTestDatabase, databaseSettings } from "../support/database.js";
 import type { TestDatabase } from "../support/database.js";
 import { startTcpProxy } from "../support/tcpProxy.js";
@@ -124,7 +124,7 @@ describe("db/knex", () => {
       pipeline(Readable.from(["1\n"]), client.query(copyFrom("copy t from stdin"))),
     );
     client.release();
-    expect(isUnavailable(error)).to.equal(true);
+    expect(unavailability(error)).to.equal("database");
     proxy.thaw();
     expect((await pool.query("select 2 as two")).rows).to.deep.equal([{ two: 2 }]);
   });
