@@ -135,13 +135,11 @@ export default tseslint.config(
   },
   {
     files: ["workflows/**/*.ts"],
-    ignores: ["workflows/build.ts"],
     rules: forbid(
       {
-        group: folders("api", "services", "db", "utils", "dev", "test", "bench"),
-        message: "Workflows are deterministic: contracts and types only.",
+        group: folders("api", "services", "db", "utils", "activities", "dev", "test", "bench"),
+        message: "Workflows are deterministic and see nothing but contracts.",
       },
-      { group: ["**/activities/**"], message: "Only types of activities.", allowTypeImports: true },
       { group: nodeBuiltIns, message: "There is no Node inside a workflow." },
       config,
     ),
