@@ -1,26 +1,18 @@
 /** The row of an import and the few statements that every side of it shares. */
 import type { Pool, PoolClient } from "pg";
+import {
+  IMPORT_STATUSES,
+  type ImportStatus,
+  OPEN_IMPORT_STATUSES as OPEN_STATUSES,
+  type PartStatus,
+} from "../../db/models/enums.js";
 import { PARSER_VERSION } from "./types.js";
 import { ImportError } from "./verdicts.js";
 
-export const IMPORT_STATUSES = [
-  "queued",
-  "running",
-  "paused",
-  "cancelling",
-  "cancelled",
-  "completed",
-  "completed_with_errors",
-  "failed",
-  "undoing",
-  "undone",
-] as const;
-export type ImportStatus = (typeof IMPORT_STATUSES)[number];
+export { IMPORT_STATUSES, OPEN_STATUSES };
+export type { ImportStatus, PartStatus };
 
-export type PartStatus = "queued" | "running" | "done" | "skipped" | "failed";
-
-/** Work may still be under way for a job in one of these; every other status is closed. */
-export const OPEN_STATUSES = ["queued", "running", "paused", "cancelling"] as const;
+/** Work may still be under way for such a job; one in any other status is closed. */
 export const isOpen = (status: ImportStatus): boolean => OPEN_STATUSES.some((open) => open === status);
 
 /** As stored in import_jobs.options; every key is there. */
