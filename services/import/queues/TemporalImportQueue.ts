@@ -142,7 +142,7 @@ export class TemporalImportQueue implements ImportQueue {
           workflowIdConflictPolicy: "FAIL",
           workflowIdReusePolicy: "REJECT_DUPLICATE",
           priority: { priorityKey: UPLOAD_PRIORITY, fairnessKey: job.userId },
-          staticSummary: `${job.jobKind} import from ${job.provider ?? "what its content tells"}, attempt ${job.attempt}`,
+          staticSummary: `${job.provider === null ? "" : `${job.provider} `}${job.jobKind} import, attempt ${job.attempt}`,
           staticDetails: `Import \`${job.importId}\`. Files, rows and reasons are in the tables import_parts, import_batches and import_rows.`,
           ...(searchAttributes ? { typedSearchAttributes: attributesOf(job) } : {}),
         }),
