@@ -144,14 +144,19 @@ function responseOf({ description, schema, contentType = "application/json", hea
 }
 
 /** What every endpoint of a kind can answer, and what its declaration adds. */
-function problems({ auth, params, body, errors }: Endpoint): Json {
+function problems({ method, auth, params, errors }: Endpoint): Json {
   const said: Record<number, string> = {
     400: "Something in the request is not valid; `errors` names it",
     ...(auth === "user" ? { 401: "No valid access token" } : {}),
     ...(params === undefined ? {} : { 404: "There is nothing at this address, or it is not yours" }),
-    ...(body === undefined
+    // An endpoint that takes no body looks at what is sent all the same.
+    ...(method === "get"
       ? {}
-      : { 413: "The body is larger than allowed", 415: "The content type or encoding is not supported" }),
+      : {
+          408: "The body did not arrive in time",
+          413: "The body is larger than allowed",
+          415: "The content type or encoding is not supported",
+        }),
     503: "Something playlog stands on does not answer; try again after `Retry-After` seconds",
     ...errors,
   };
