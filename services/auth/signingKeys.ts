@@ -34,6 +34,11 @@ export async function loadSigningKeys(home: string, secret: string | undefined):
 async function keptSecret(home: string): Promise<string> {
   const target = path.join(home, FILE);
   const found = await readIfThere(target);
+  if (found !== null && Buffer.byteLength(found) < MIN_BYTES) {
+    throw new Error(
+      `${target} is damaged: it needs at least ${MIN_BYTES} bytes. Without it a new one is made`,
+    );
+  }
   if (found !== null) return found;
   await mkdir(home, { recursive: true });
   const draft = path.join(home, `.${FILE}.${process.pid}.${randomBytes(6).toString("hex")}`);

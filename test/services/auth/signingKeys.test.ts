@@ -42,7 +42,9 @@ describe("the key that signs access tokens", () => {
     expect(await refusal(() => loadSigningKeys(home, "short"))).to.match(/at least 32 bytes/);
     await loadSigningKeys(home, undefined);
     await writeFile(path.join(home, "jwt-secret"), "short\n");
-    expect(await refusal(() => loadSigningKeys(home, undefined))).to.match(/at least 32 bytes/);
+    expect(await refusal(() => loadSigningKeys(home, undefined))).to.match(
+      /\/jwt-secret is damaged: it needs at least 32 bytes/,
+    );
   });
 
   it("stands first among the accepted ones", () => {
