@@ -18,9 +18,10 @@ const DATABASE = "playlog";
  * little more than half the memory (bench/RESULTS.md); docker-compose.yml sets the same.
  */
 export const WORKER_NODE_OPTIONS = ["--max-old-space-size=256", "--max-semi-space-size=16"] as const;
-/** What the api and the worker get to finish their work in; below the 15 s after which they are killed. */
+/** What the api and the worker get to finish their work in, unless SHUTDOWN_GRACE_MS says otherwise. */
 const GRACE_MS = 8000;
-const KILL_AFTER_MS = 13_000;
+/** They are killed so long after their grace is over. */
+const KILL_MARGIN_MS = 5000;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -54,8 +55,10 @@ export async function startApp(
     signal,
   });
   const processes: SupervisedProcess[] = [];
+  const graceMs = Number(env["SHUTDOWN_GRACE_MS"] || GRACE_MS);
+  const killAfterMs = graceMs + KILL_MARGIN_MS;
   const stop = async (): Promise<void> => {
-    await Promise.all(processes.map((one) => one.stop(KILL_AFTER_MS)));
+    await Promise.all(processes.map((one) => one.stop(killAfterMs)));
     await stack.stop();
   };
   try {
@@ -65,8 +68,8 @@ export async function startApp(
     signal.throwIfAborted();
     const settings: Environment = {
       LOG_FORMAT: "pretty",
-      SHUTDOWN_GRACE_MS: String(GRACE_MS),
       ...env,
+      SHUTDOWN_GRACE_MS: String(graceMs),
       PLAYLOG_HOME: home,
       DATABASE_URL: databaseUrl,
       REDIS_URL: stack.redisUrl,
@@ -75,7 +78,7 @@ export async function startApp(
       PLAYLOG_WORKFLOW_BUNDLE: bundle,
     };
     // Called off while they start: each start below then fails, and the rest is stopped as well.
-    signal.addEventListener("abort", () => processes.forEach((one) => void one.stop(KILL_AFTER_MS)));
+    signal.addEventListener("abort", () => processes.forEach((one) => void one.stop(killAfterMs)));
     const launch = async (
       name: string,
       entry: string,
