@@ -9,9 +9,8 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import knex from "knex";
 import type { Knex } from "knex";
 import type { Client } from "pg";
+import { ADVISORY_LOCKS } from "./advisoryLocks.js";
 
-/** Any number will do, as long as every version of playlog takes the same. */
-const MIGRATION_LOCK = 7_305_521;
 /** How long a migration may wait for a table that somebody uses, before it gives up and changes nothing. */
 const TABLE_LOCK_TIMEOUT_MS = 5000;
 
@@ -101,12 +100,12 @@ async function takeLock(client: Client, waitMs: number, onWait: (() => void) | u
   await client.query("set client_connection_check_interval = '1s'");
   await client.query("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0");
   const attempt = await client.query<{ taken: boolean }>("select pg_try_advisory_lock($1) as taken", [
-    MIGRATION_LOCK,
+    ADVISORY_LOCKS.migrate,
   ]);
   if (attempt.rows[0]?.taken !== true) {
     onWait?.();
     await client.query(`set lock_timeout = ${Math.max(1, Math.trunc(waitMs))}`);
-    await client.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
+    await client.query("select pg_advisory_lock($1)", [ADVISORY_LOCKS.migrate]);
   }
   await client.query(`set lock_timeout = ${TABLE_LOCK_TIMEOUT_MS}`);
 }

@@ -1,5 +1,6 @@
 /** Accounts and their sessions: register, log in, refresh, log out, and who a token belongs to. */
 import { uuidv7 } from "../../utils/uuid.js";
+import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import { brokenConstraint } from "../../db/errors.js";
 import type { Database } from "../../db/knex.js";
 import { User } from "../../db/models/User.js";
@@ -38,9 +39,6 @@ export interface AuthServiceOptions {
   readonly registration: "open" | "closed";
   readonly log: Logger;
 }
-
-/** Any number will do, as long as every process takes the same: the first account is decided under it. */
-const FIRST_ACCOUNT_LOCK = 7_305_523;
 
 const TAKEN = {
   users_email_once: { path: "email", code: "taken", message: "This e-mail address has an account" },
@@ -155,7 +153,7 @@ export class AuthService {
   async #insert({ email, username, displayName }: Registration, passwordHash: string): Promise<User> {
     try {
       return await User.transaction(this.#database.knex, async (trx) => {
-        await trx.raw("select pg_advisory_xact_lock(?)", [FIRST_ACCOUNT_LOCK]);
+        await trx.raw("select pg_advisory_xact_lock(?)", [ADVISORY_LOCKS.firstAccount]);
         const others = await User.query(trx).select("id").limit(1);
         return User.query(trx).insertAndFetch({
           id: uuidv7(),

@@ -3,12 +3,13 @@
  * uploads whose time is over. Runs on an interval in every worker; an advisory lock lets one act at a time.
  */
 import type { Pool } from "pg";
+import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import type { Logger } from "../../utils/logger.js";
 import type { BlobStore } from "../storage/BlobStore.js";
 import { closeJob } from "./closing.js";
 import type { Ending } from "./closing.js";
 import type { ImportQueue, QueueState } from "./ImportQueue.js";
-import { QueueUnavailableError } from "./ImportQueue.js";
+import { QueueRejectedError, QueueUnavailableError } from "./ImportQueue.js";
 import { findJob, isOpen, lockJob } from "./jobs.js";
 import type { ImportStatus } from "./jobs.js";
 import { enqueueJob } from "./starting.js";
@@ -39,11 +40,9 @@ interface OpenRow {
   readonly status: ImportStatus;
 }
 
-/** Any number will do, as long as every version of playlog takes the same. */
-const RECONCILER_LOCK = 7_305_523;
 /** Rows of each kind looked at in one pass; the rest waits for the next. */
 const AT_ONCE = 200;
-/** Waits between starts grow from this to a hundred times as much. */
+/** Short, and no longer after the tenth failure: when the queue is back, imports must not wait for a clock. */
 const START_RETRY_SECONDS = 5;
 /** Longer than any connection of an upload may stand still. */
 const STALE_UPLOAD_MS = 60 * 60 * 1000;
@@ -55,7 +54,7 @@ export async function reconcile(deps: ReconcilerDependencies): Promise<Reconcile
   let failure: Error | undefined;
   try {
     const lock = await client.query<{ held: boolean }>("select pg_try_advisory_lock($1) as held", [
-      RECONCILER_LOCK,
+      ADVISORY_LOCKS.reconcile,
     ]);
     if (lock.rows[0]?.held !== true) return nothing;
     try {
@@ -65,7 +64,7 @@ export async function reconcile(deps: ReconcilerDependencies): Promise<Reconcile
       await deps.sweepSpool?.(STALE_UPLOAD_MS);
       return { acted: true, ...queueWork, blobsDeleted };
     } finally {
-      await client.query("select pg_advisory_unlock($1)", [RECONCILER_LOCK]);
+      await client.query("select pg_advisory_unlock($1)", [ADVISORY_LOCKS.reconcile]);
     }
   } catch (error) {
     failure = error instanceof Error ? error : new Error(String(error));
@@ -83,8 +82,8 @@ async function withQueue(deps: ReconcilerDependencies) {
     done.cancelled = await cancelAgain(deps);
     done.repaired = await repairRunning(deps);
   } catch (error) {
-    if (!(error instanceof QueueUnavailableError)) throw error;
-    deps.log.warn("reconciling stopped: the queue does not answer", { error });
+    if (!(error instanceof QueueUnavailableError || error instanceof QueueRejectedError)) throw error;
+    deps.log.warn("reconciling stopped: the queue does not answer, or refuses", { error });
   }
   return done;
 }
@@ -94,7 +93,7 @@ async function startQueued(deps: ReconcilerDependencies): Promise<number> {
   const due = await deps.pool.query<OpenRow>(
     `update import_jobs
         set start_attempts = start_attempts + 1,
-            next_start_at = now() + make_interval(secs => $1 * least(power(2, start_attempts), 100))
+            next_start_at = now() + make_interval(secs => $1)
       where id in (
         select id from import_jobs
          where status = 'queued' and (next_start_at is null or next_start_at <= now())

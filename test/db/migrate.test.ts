@@ -60,6 +60,7 @@ describe("db/migrate", () => {
     return child;
   }
 
+  const SOURCES = ["migrate.ts", "advisoryLocks.ts"];
   const SOURCE = path.join(ROOT, "db/migrate.ts");
 
   /** A copy of db/ with more migrations, to try what the real ones do not contain. */
@@ -67,7 +68,7 @@ describe("db/migrate", () => {
     const target = path.join(folder, name);
     await mkdir(target);
     await cp(path.join(ROOT, "db/migrations"), path.join(target, "migrations"), { recursive: true });
-    await cp(SOURCE, path.join(target, "migrate.ts"));
+    for (const name of SOURCES) await cp(path.join(ROOT, "db", name), path.join(target, name));
     for (const [file, text] of Object.entries(extra)) {
       await writeFile(path.join(target, "migrations", file), text);
     }
@@ -200,7 +201,7 @@ describe("db/migrate", () => {
     const ts = (await import("typescript")).default;
     const build = path.join(folder, "build");
     await mkdir(path.join(build, "migrations"), { recursive: true });
-    const files = ["migrate.ts", ...(await fileNames()).map((name) => `migrations/${name}.ts`)];
+    const files = [...SOURCES, ...(await fileNames()).map((name) => `migrations/${name}.ts`)];
     for (const file of files) {
       const source = await readFile(path.join(ROOT, "db", file), "utf8");
       const { outputText } = ts.transpileModule(source, {

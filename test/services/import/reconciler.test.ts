@@ -88,6 +88,16 @@ describe("the reconciler", () => {
     expect(await jobRow(later)).to.include({ start_attempts: 0 });
   });
 
+  it("waits no longer for the twentieth try than for the first: a queue that is back must not be waited for", async () => {
+    const id = await newJob("next_start_at = now(), start_attempts = 20");
+    await pass({ queue: away });
+    const { rows } = await pool().query<{ seconds: number }>(
+      "select extract(epoch from next_start_at - now())::float8 as seconds from import_jobs where id = $1",
+      [id],
+    );
+    expect(rows[0]?.seconds).to.be.within(0, 10);
+  });
+
   it("does not start a job that was cancelled meanwhile", async () => {
     const id = await newJob("status = 'cancelled', next_start_at = now() - interval '1 hour'");
     await pass();
