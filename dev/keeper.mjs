@@ -20,7 +20,8 @@ const options = JSON.parse(process.argv[2]);
 const { folder, cache, throwaway, embed, ports } = options;
 const servers = [];
 let parent;
-let claimed = false;
+/** Whether the folder is ours; a claim under way when somebody calls the start off is waited for. */
+let claiming = Promise.resolve(false);
 let foreignFolder;
 let stopping;
 
@@ -40,8 +41,8 @@ async function start() {
   parent = { pid: process.ppid, start: await startedAt(process.ppid) };
   if (embed.length > 0) assertPlatform();
   if (throwaway) await sweepThrowaways();
-  await claimFolder(folder, parent);
-  claimed = true;
+  claiming = claimFolder(folder, parent).then(() => true);
+  await claiming;
   const has = (name) => embed.includes(name);
 
   // Everything is fetched before anything is started: a failed fetch then leaves nothing behind.
@@ -124,7 +125,7 @@ function stop(code) {
     if (throwaway) {
       if (foreignFolder !== undefined) await rm(foreignFolder, { recursive: true, force: true });
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
-    } else if (claimed) {
+    } else if (await claiming.catch(() => false)) {
       await removeRecord(folder);
     }
     process.exit(code);

@@ -159,16 +159,18 @@ describe("the keeper of the embedded servers", function () {
   });
 
   it("gives a start up that is called off, and leaves nothing", async () => {
-    const abort = new AbortController();
-    const folder = ownFolder();
-    const starting = embedded({ folder, signal: abort.signal }).then(
-      () => "started",
-      (error: unknown) => (error as Error).message,
-    );
-    await sleep(150);
-    abort.abort();
-    expect(await starting).to.equal("the start was called off");
-    expect(existsSync(path.join(folder, "keeper.json"))).to.equal(false);
+    for (const delayMs of [0, 60, 100, 140, 180, 250]) {
+      const abort = new AbortController();
+      const folder = ownFolder();
+      const starting = embedded({ folder, signal: abort.signal }).then(
+        () => "started",
+        (error: unknown) => (error as Error).message,
+      );
+      await sleep(delayMs);
+      abort.abort();
+      expect(await starting, `after ${delayMs} ms`).to.equal("the start was called off");
+      expect(existsSync(path.join(folder, "keeper.json")), `after ${delayMs} ms`).to.equal(false);
+    }
   });
 });
 
