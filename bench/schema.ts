@@ -142,13 +142,13 @@ async function makeVariants(client: pg.Client): Promise<Variant[]> {
   );
   const make = (
     name: string,
-    without: string | null,
+    without: readonly string[],
     extra: (table: string) => readonly string[] = () => [],
   ) => {
     const table = `bench_${name.replace(/\W+/g, "_")}`;
     // A reference of the table to itself must stay one.
     const own = (definition: string) => definition.replace(/\blistening_history\b/g, table);
-    const kept = ({ name: part }: { name: string }) => part !== without;
+    const kept = ({ name: part }: { name: string }) => !without.includes(part);
     return {
       name,
       table,
@@ -175,15 +175,19 @@ async function makeVariants(client: pg.Client): Promise<Variant[]> {
         "alter table bench_floor add foreign key (track_id) references tracks (id)",
       ],
     },
-    make(FINISHED, null),
-    ...foreignKeys.map(({ name }) => make(`without ${name}`, name)),
-    // The primary key stays where a foreign key of the table itself needs it.
-    ...keys.filter(({ name }) => name === "plays_once").map(({ name }) => make(`without ${name}`, name)),
-    ...indexes.map(({ name }) => make(`without ${name}`, name)),
-    make("with plays_by_album on the album alone", "plays_by_album", (table) => [
+    make(FINISHED, []),
+    ...foreignKeys.map(({ name }) => make(`without ${name}`, [name])),
+    // The table's own foreign key needs the primary key: its price is what this saves beyond that key alone.
+    make("without plays_duplicate_of and listening_history_pkey", [
+      "plays_duplicate_of",
+      "listening_history_pkey",
+    ]),
+    ...keys.filter(({ name }) => name === "plays_once").map(({ name }) => make(`without ${name}`, [name])),
+    ...indexes.map(({ name }) => make(`without ${name}`, [name])),
+    make("with plays_by_album on the album alone", ["plays_by_album"], (table) => [
       `create index on ${table} (album_id) where album_id is not null`,
     ]),
-    make("with two plain foreign keys for track and artist", "plays_track", (table) => [
+    make("with two plain foreign keys for track and artist", ["plays_track"], (table) => [
       `alter table ${table} add foreign key (track_id) references tracks (id)`,
       `alter table ${table} add foreign key (artist_id) references artists (id)`,
     ]),
