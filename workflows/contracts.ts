@@ -137,5 +137,3 @@ export const NON_RETRYABLE_FAILURES = [
   "ledger_mismatch",
   "job_closed",
 ] as const;
-
-export type NonRetryableFailure = (typeof NON_RETRYABLE_FAILURES)[number];

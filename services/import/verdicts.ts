@@ -63,7 +63,6 @@ export const IMPORT_ERRORS = {
   ledger_mismatch: "The counts of this import do not add up",
 } as const;
 
-export type DuplicateReason = keyof typeof DUPLICATE_REASONS;
 export type SkipReason = keyof typeof SKIP_REASONS;
 export type RejectReason = keyof typeof REJECT_REASONS;
 export type ImportErrorCode = keyof typeof IMPORT_ERRORS;
@@ -87,4 +86,3 @@ const names = <T extends Record<string, { number: number }>>(
 
 export const duplicateReasonByNumber = names(DUPLICATE_REASONS);
 export const skipReasonByNumber = names(SKIP_REASONS);
-export const rejectReasonByNumber = names(REJECT_REASONS);

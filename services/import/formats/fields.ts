@@ -13,6 +13,9 @@ const MAX_MILLISECONDS = 2 ** 31 - 1;
 const EARLIEST_MS = Date.UTC(2000, 0, 1);
 const CLOCK_TOLERANCE_MS = 24 * 60 * 60 * 1000;
 
+/** How much earlier than end minus milliseconds heard a play may have begun: pauses count in neither. */
+export const PAUSE_SLACK_MS = 10 * 60 * 1000;
+
 const LATIN = /^[\x20-\xff]*$/;
 
 export function rejected(reason: RejectReason, message: string): Rejected {
@@ -47,6 +50,11 @@ export function displayText(fields: Fields, name: string): string | null | Rejec
     return rejected("too_long", `${name} is longer than ${TEXT_MAX_BYTES} bytes`);
   }
   return LATIN.test(value) ? value : value.replace(/\p{Surrogate}/gu, "\ufffd");
+}
+
+/** Like `displayText`, for a text that every play needs. */
+export function requiredText(fields: Fields, name: string): string | Rejected {
+  return displayText(fields, name) ?? rejected("missing_field", `${name} is missing`);
 }
 
 /** A whole number of milliseconds that can be stored. */

@@ -9,13 +9,14 @@ import type { FormatSample, ImportFormat, PartContext, Play, Verdict } from "../
 import type { Fields, Rejected } from "./fields.js";
 import {
   asFields,
-  displayText,
   excerptOf,
   hasValue,
   instant,
   isRejected,
   milliseconds,
+  PAUSE_SLACK_MS,
   rejected,
+  requiredText,
 } from "./fields.js";
 import { parseUtcMinute } from "./times.js";
 
@@ -36,7 +37,6 @@ const REMOVED_TRACK = "Unknown Track";
 
 /** `endTime` names the minute in which the play ended. */
 const MINUTE_SLACK_MS = 59_999;
-const PAUSE_SLACK_MS = 10 * 60 * 1000;
 
 export const spotifyAccount: ImportFormat = {
   name: "spotify-account",
@@ -80,11 +80,9 @@ function readPlay(fields: Fields, now: number): Play | Rejected {
   if (isRejected(endMinute)) return endMinute;
   const msPlayed = milliseconds(fields, "msPlayed");
   if (isRejected(msPlayed)) return msPlayed;
-  const title = displayText(fields, "trackName");
-  if (title === null) return rejected("missing_field", "trackName is missing");
+  const title = requiredText(fields, "trackName");
   if (isRejected(title)) return title;
-  const artist = displayText(fields, "artistName");
-  if (artist === null) return rejected("missing_field", "artistName is missing");
+  const artist = requiredText(fields, "artistName");
   if (isRejected(artist)) return artist;
 
   const start = endMinute - msPlayed;

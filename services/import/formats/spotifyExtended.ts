@@ -16,7 +16,9 @@ import {
   instant,
   isRejected,
   milliseconds,
+  PAUSE_SLACK_MS,
   rejected,
+  requiredText,
 } from "./fields.js";
 import { parseIsoUtc } from "./times.js";
 
@@ -57,8 +59,6 @@ const COUNTRY = /^[A-Z]{2}$/;
 const UNKNOWN_COUNTRY = "ZZ";
 const LONGEST_PLAY_MS = 7 * 24 * 60 * 60 * 1000;
 const CLOCK_SLACK_MS = 2000;
-/** How much earlier than `ts - ms_played` a play may have begun: pauses count in neither. */
-const PAUSE_SLACK_MS = 10 * 60 * 1000;
 
 export const spotifyExtended: ImportFormat = {
   name: "spotify-extended",
@@ -107,11 +107,9 @@ function readPlay(fields: Fields, now: number): Play | Rejected {
   if (isRejected(end)) return end;
   const msPlayed = milliseconds(fields, "ms_played");
   if (isRejected(msPlayed)) return msPlayed;
-  const title = displayText(fields, TITLE);
-  if (title === null) return rejected("missing_field", `${TITLE} is missing`);
+  const title = requiredText(fields, TITLE);
   if (isRejected(title)) return title;
-  const artist = displayText(fields, ARTIST);
-  if (artist === null) return rejected("missing_field", `${ARTIST} is missing`);
+  const artist = requiredText(fields, ARTIST);
   if (isRejected(artist)) return artist;
   const album = displayText(fields, ALBUM);
   if (isRejected(album)) return album;
