@@ -45,7 +45,27 @@ export interface Config {
     readonly heartbeatTimeoutMs: number;
     readonly reconcileIntervalMs: number;
     readonly blobKeepDays: number;
+    /** How deep ZIP files inside ZIP files are opened; 1: not at all. */
+    readonly maxDepth: number;
+    /** Characters of text in one batch; a batch of long texts is closed early. */
+    readonly batchChars: number;
+    /** Rejected records of one import, after which its files are given up. */
+    readonly maxRejected: number;
+    /** Workers in a row that may vanish over one file before it is given up. */
+    readonly maxLostAttempts: number;
+    /** Pause before a step that found the database or the disk unusable is tried again. */
+    readonly outageRetryMs: number;
+    readonly userSpoolMaxBytes: number;
+    readonly uploadsPerDay: number;
+    readonly uploadsAtOnce: number;
+    readonly uploadMinBytesPerSecond: number;
+    /** Listeners to the events of imports, per user. */
+    readonly eventStreamsPerUser: number;
+    readonly eventsPollMs: number;
+    readonly eventsKeepAliveMs: number;
   };
+  /** Ports of 127.0.0.1 (or `OPS_HOST`) that serve /metrics; absent: not served, 0: any free one. */
+  readonly ops: { readonly host: string; readonly apiPort?: number; readonly workerPort?: number };
   readonly log: { readonly level: "error" | "warn" | "info" | "debug"; readonly format: "json" | "pretty" };
   readonly shutdownGraceMs: number;
 }
@@ -101,6 +121,21 @@ const schema = Joi.object({
   IMPORT_HEARTBEAT_TIMEOUT_MS: whole(1000, 600_000).default(30_000),
   RECONCILE_INTERVAL_MS: whole(100, 3_600_000).default(15_000),
   UPLOAD_KEEP_DAYS: whole(0, 3650).default(7),
+  ARCHIVE_MAX_DEPTH: whole(1, 16).default(4),
+  IMPORT_BATCH_CHARS: whole(1000, 256 * MIB).default(8 * MIB),
+  IMPORT_MAX_REJECTED: whole(1, 100_000_000).default(250_000),
+  IMPORT_MAX_LOST_ATTEMPTS: whole(1, 1000).default(3),
+  IMPORT_OUTAGE_RETRY_MS: whole(100, 600_000).default(5000),
+  USER_SPOOL_MAX_BYTES: whole(1, 1024 * GIB).default(8 * GIB),
+  UPLOADS_PER_DAY: whole(1, 1_000_000).default(500),
+  UPLOADS_AT_ONCE: whole(1, 1000).default(10),
+  UPLOAD_MIN_BYTES_PER_SECOND: whole(0, GIB).default(32 * 1024),
+  EVENT_STREAMS_PER_USER: whole(1, 10_000).default(20),
+  EVENTS_POLL_MS: whole(10, 60_000).default(500),
+  EVENTS_KEEP_ALIVE_MS: whole(100, 600_000).default(15_000),
+  OPS_HOST: Joi.string().hostname().default("127.0.0.1"),
+  OPS_PORT: Joi.number().port(),
+  WORKER_OPS_PORT: Joi.number().port(),
   LOG_LEVEL: Joi.string().valid("error", "warn", "info", "debug").default("info"),
   LOG_FORMAT: Joi.string().valid("json", "pretty").default("json"),
   SHUTDOWN_GRACE_MS: whole(0, 600_000).default(20_000),
@@ -171,6 +206,23 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       heartbeatTimeoutMs: num("IMPORT_HEARTBEAT_TIMEOUT_MS"),
       reconcileIntervalMs: num("RECONCILE_INTERVAL_MS"),
       blobKeepDays: num("UPLOAD_KEEP_DAYS"),
+      maxDepth: num("ARCHIVE_MAX_DEPTH"),
+      batchChars: num("IMPORT_BATCH_CHARS"),
+      maxRejected: num("IMPORT_MAX_REJECTED"),
+      maxLostAttempts: num("IMPORT_MAX_LOST_ATTEMPTS"),
+      outageRetryMs: num("IMPORT_OUTAGE_RETRY_MS"),
+      userSpoolMaxBytes: num("USER_SPOOL_MAX_BYTES"),
+      uploadsPerDay: num("UPLOADS_PER_DAY"),
+      uploadsAtOnce: num("UPLOADS_AT_ONCE"),
+      uploadMinBytesPerSecond: num("UPLOAD_MIN_BYTES_PER_SECOND"),
+      eventStreamsPerUser: num("EVENT_STREAMS_PER_USER"),
+      eventsPollMs: num("EVENTS_POLL_MS"),
+      eventsKeepAliveMs: num("EVENTS_KEEP_ALIVE_MS"),
+    },
+    ops: {
+      host: text("OPS_HOST"),
+      ...(settings["OPS_PORT"] === undefined ? {} : { apiPort: num("OPS_PORT") }),
+      ...(settings["WORKER_OPS_PORT"] === undefined ? {} : { workerPort: num("WORKER_OPS_PORT") }),
     },
     log: {
       level: text("LOG_LEVEL") as Config["log"]["level"],

@@ -8,6 +8,7 @@ import { createDatabase } from "../db/knex.js";
 import { migrationStatus } from "../db/migrate.js";
 import { TemporalImportQueue } from "../services/import/queues/TemporalImportQueue.js";
 import { deleteOrphanedUploads } from "../services/import/orphanedUploads.js";
+import { NO_OBSERVER } from "../services/import/observer.js";
 import { reconcile } from "../services/import/reconciler.js";
 import type { StepsDependencies } from "../services/import/stepContext.js";
 import { createImportSteps } from "../services/import/steps.js";
@@ -54,6 +55,7 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       blobs,
       limits: config.imports,
       blobKeepDays: config.imports.blobKeepDays,
+      observer: NO_OBSERVER,
       ...crashPoint(process.env["PLAYLOG_KILL_AT"]),
     });
     const connection = await connectWithPatience(config.temporal.address, CONNECT_PATIENCE_MS, signal, log);

@@ -208,11 +208,21 @@ create table import_batches (
   skipped_positions integer[] not null,
   skipped_reasons smallint[] not null,
   committed_at timestamp with time zone default now() not null,
+  first_position integer not null,
+  claimed_from bigint,
+  claimed_to bigint,
   constraint import_batches_pkey PRIMARY KEY (job_id, part_no, batch_no),
   constraint import_batches_add_up CHECK ((read = (((inserted + duplicate) + skipped) + rejected))),
   constraint import_batches_every_row_listed CHECK (((cardinality(claimed_ids) = (inserted + duplicate)) AND (cardinality(claimed_positions) = (inserted + duplicate)) AND (cardinality(claimed_reasons) = (inserted + duplicate)) AND (cardinality(skipped_positions) = skipped) AND (cardinality(skipped_reasons) = skipped))),
   constraint import_batches_not_negative CHECK ((LEAST(inserted, duplicate, skipped, rejected) >= 0)),
   constraint import_batches_part FOREIGN KEY (job_id, part_no) REFERENCES import_parts(job_id, part_no) ON DELETE CASCADE
+);
+
+create table import_dry_keys (
+  job_id uuid not null,
+  source_key bytea not null,
+  constraint import_dry_keys_pkey PRIMARY KEY (job_id, source_key),
+  constraint import_dry_keys_job_id_fkey FOREIGN KEY (job_id) REFERENCES import_jobs(id) ON DELETE CASCADE
 );
 
 create table import_jobs (
@@ -246,6 +256,7 @@ create table import_jobs (
   started_at timestamp with time zone,
   finished_at timestamp with time zone,
   blob_delete_after timestamp with time zone,
+  parked_at timestamp with time zone,
   constraint import_jobs_pkey PRIMARY KEY (id),
   constraint import_jobs_workflow_once UNIQUE (workflow_id),
   constraint import_jobs_attempt CHECK ((attempt >= 1)),
@@ -275,8 +286,10 @@ create table import_parts (
   linked integer default 0 not null,
   started_at timestamp with time zone,
   finished_at timestamp with time zone,
+  lost_attempts integer default 0 not null,
   constraint import_parts_pkey PRIMARY KEY (job_id, part_no),
   constraint import_parts_add_up CHECK ((read = (((inserted + duplicate) + skipped) + rejected))),
+  constraint import_parts_lost_attempts CHECK ((lost_attempts >= 0)),
   constraint import_parts_not_negative CHECK ((LEAST(inserted, duplicate, skipped, rejected, linked) >= 0)),
   constraint import_parts_job_id_fkey FOREIGN KEY (job_id) REFERENCES import_jobs(id) ON DELETE CASCADE
 );
@@ -448,6 +461,9 @@ comment on column import_batches.reasons is '{"duplicate": {reason: n}, "skipped
 comment on column import_batches.claimed_ids is 'the play each claimed record stands for, inserted or already there; 0 = deleted by its owner, or dry run';
 comment on column import_batches.claimed_positions is '0-based index of the record in the part; same order as claimed_ids';
 comment on column import_batches.claimed_reasons is '0 = inserted, else the number of the duplicate reason';
+comment on column import_batches.first_position is 'index in the part of the first record of this batch; the batch holds the read records from there on';
+comment on column import_batches.claimed_from is 'with claimed_to: least and greatest play claimed, so that looking for the claims on a play opens few arrays';
+comment on table import_dry_keys is 'Plays that a dry run would have inserted, so that it knows a repeat inside its upload; deleted with the upload.';
 comment on index import_jobs_same_upload is 'the same upload while the first is open is the first';
 comment on table import_jobs is 'One import. The row is the outbox: a workflow is started for it after it is committed, and started again if that failed.';
 comment on column import_jobs.batch_rows is 'records per batch; fixed with the job, because batch borders must not move between attempts';
@@ -455,7 +471,9 @@ comment on column import_jobs.parser_version is 'version of the parsers that beg
 comment on column import_jobs.attempt is 'number of the workflow run by retry: workflow id import-<id>-<attempt>';
 comment on column import_jobs.totals is 'counts by verdict and reason, written when the job closes; while it runs they are summed from its batches';
 comment on column import_jobs.version is 'grows with every visible change';
+comment on column import_jobs.parked_at is 'set while the workflow of a paused import waits to be woken; a job that runs again and is still parked missed its wake-up';
 comment on table import_parts is 'One file inside an upload. The check is the promise: every record read has exactly one verdict.';
+comment on column import_parts.lost_attempts is 'workers in a row that vanished while they read this part and before they committed a batch of it';
 comment on table import_rows is 'Every rejected record, and the first 100,000 skipped ones of a job, with a sentence and the raw record without personal fields.';
 comment on table listening_history is 'One row per play as one source saw it. Several sightings of one play are linked by duplicate_of, never deleted.';
 comment on column listening_history.played_at is 'start of the play, UTC';

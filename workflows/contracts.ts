@@ -5,11 +5,14 @@
  */
 
 /** Workflow types, as registered by workflows/index.ts. */
-export const WORKFLOW_TYPES = { importHistory: "importHistory" } as const;
+export const WORKFLOW_TYPES = { importHistory: "importHistory", undoImport: "undoImport" } as const;
 
 /** `attempt` 1 is the first run of a job; each retry by the user is the next. */
 export const importWorkflowId = (importId: string, attempt: number): string =>
   `import-${importId}-${attempt}`;
+
+/** A job is undone once; an undo that was stopped from outside is started again under the same id. */
+export const undoWorkflowId = (importId: string): string => `undo-${importId}`;
 
 /** One run of one job, as every activity of it is addressed. */
 export interface ImportRun {
@@ -53,15 +56,17 @@ export interface OpenPartsInput extends ImportRun {
 }
 
 export interface PreparedImport {
+  /** The job was paused before anything was looked at: nothing is prepared yet. */
+  readonly paused?: boolean;
   readonly partsTotal: number;
   readonly partsOpen: number;
   /** Whose data it is (`spotify`), `mixed` for several providers; for finding the run. */
   readonly provider: string;
 }
 
-/** `stopped`: the job was asked to stop; what was committed stays. */
+/** `stopped`: the job was cancelled; `paused`: it was paused, and the part goes on later. What was committed stays. */
 export interface PartResult {
-  readonly status: "done" | "skipped" | "failed" | "stopped";
+  readonly status: "done" | "skipped" | "failed" | "stopped" | "paused";
   readonly read: number;
   readonly inserted: number;
 }
@@ -82,7 +87,31 @@ export interface FinishedImport {
   readonly status: string;
 }
 
-/** What the worker offers to the workflow. Each may run more than once and has its effect once. */
+/** False when the job is not paused any more: the run goes on at once. */
+export interface ParkResult {
+  readonly parked: boolean;
+}
+
+/** False when the job is paused still, or again: the run goes on waiting. */
+export interface UnparkResult {
+  readonly resumed: boolean;
+}
+
+export interface UndoInput {
+  readonly importId: string;
+  /** As in ImportHistoryInput. */
+  readonly heartbeatTimeoutMs: number;
+  readonly searchAttributes: boolean;
+}
+
+export interface UndoResult {
+  /** Plays that only this import had brought. */
+  readonly removed: number;
+  /** Plays that another import claims too, and now owns. */
+  readonly handedOver: number;
+}
+
+/** What the worker offers to the workflows. Each may run more than once and has its effect once. */
 export interface ImportActivities {
   /** Looks into the upload and writes its parts. */
   prepare(run: ImportRun): Promise<PreparedImport>;
@@ -92,10 +121,19 @@ export interface ImportActivities {
   failPart(input: FailPartInput): Promise<PartResult>;
   /** Closes the job. */
   finish(input: FinishInput): Promise<FinishedImport>;
+  /** Says in the job's row that its run waits to be woken. */
+  park(run: ImportRun): Promise<ParkResult>;
+  /** Says that it waits no more. */
+  unpark(run: ImportRun): Promise<UnparkResult>;
+  /** Takes a closed job's plays out of the history, batch by batch, and closes it as undone. */
+  undoImport(input: { readonly importId: string }): Promise<UndoResult>;
 }
 
 /** Query `state`, for people who debug a run; the api never asks it. */
 export const STATE_QUERY = "state";
+
+/** Signal with one boolean: pause, or go on. Only wakes the run; whether the job is paused, its row says. */
+export const PAUSE_SIGNAL = "setPaused";
 
 export interface ImportState extends ImportProgress {
   readonly phase: ImportPhase;
@@ -111,7 +149,7 @@ export const SEARCH_ATTRIBUTES = {
   phase: "PlaylogPhase",
 } as const;
 
-export type ImportPhase = "queued" | "detecting" | "importing" | "finishing" | "done";
+export type ImportPhase = "queued" | "detecting" | "importing" | "paused" | "finishing" | "undoing" | "done";
 
 /**
  * `type` of the failures that Temporal must not retry: running again cannot help. Each is also the error code

@@ -9,6 +9,8 @@ export class ImportBatch extends BaseModel {
   declare jobId: string;
   declare partNo: number;
   declare batchNo: number;
+  /** Index in the part of the first of its `read` records. */
+  declare firstPosition: number;
   declare read: number;
   declare inserted: number;
   declare duplicate: number;
@@ -21,6 +23,9 @@ export class ImportBatch extends BaseModel {
   declare claimedPositions: number[];
   /** 0 = inserted, else the number of the duplicate reason. */
   declare claimedReasons: number[];
+  /** Least and greatest of `claimedIds` that are not 0; null when there are none. */
+  declare claimedFrom: number | null;
+  declare claimedTo: number | null;
   declare skippedPositions: number[];
   declare skippedReasons: number[];
   declare committedAt: Date;

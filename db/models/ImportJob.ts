@@ -32,6 +32,7 @@ export class ImportJob extends BaseModel {
   declare workflowId: string;
   declare waitingReason: string | null;
   declare waitingUntil: Date | null;
+  declare parkedAt: Date | null;
   declare errorCode: string | null;
   declare errorMessage: string | null;
   /** Counts by verdict and reason, once the job is closed. */

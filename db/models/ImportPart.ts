@@ -23,6 +23,8 @@ export class ImportPart extends BaseModel {
   declare rejected: number;
   /** A part of `inserted`. */
   declare linked: number;
+  /** Workers in a row that vanished over this part without a commit. */
+  declare lostAttempts: number;
   declare startedAt: Date | null;
   declare finishedAt: Date | null;
 }

@@ -3,7 +3,9 @@
  * tomorrow. Only ids travel through it. Progress, counts and rows are in Postgres, never here.
  */
 
-/** A piece of durable work, named by the row that describes it. Enqueuing the same job twice is one job. */
+/** A piece of durable work, named by the row that describes it. Enqueuing the same twice is one. */
+export type QueuedWork = QueuedImport | QueuedUndo;
+
 export interface QueuedImport {
   readonly kind: "import";
   readonly importId: string;
@@ -13,6 +15,14 @@ export interface QueuedImport {
   /** Provider the client named, or null while content is still to tell. */
   readonly provider: string | null;
   readonly jobKind: "file" | "sync";
+}
+
+/** Takes back what a closed import brought. One that was stopped from outside may be enqueued again. */
+export interface QueuedUndo {
+  readonly kind: "undo";
+  readonly importId: string;
+  readonly userId: string;
+  readonly provider: string | null;
 }
 
 export type EnqueueOutcome = "started" | "exists";
@@ -30,6 +40,10 @@ export interface JobRef {
   readonly attempt: number;
 }
 
+/** Which piece of work is meant. */
+export type WorkRef =
+  ({ readonly kind: "import" } & JobRef) | { readonly kind: "undo"; readonly importId: string };
+
 export interface QueueHealth {
   readonly ok: boolean;
   readonly latencyMs: number | null;
@@ -42,10 +56,12 @@ export interface QueueHealth {
  */
 export interface ImportQueue {
   /** Idempotent by job and attempt. */
-  enqueue(job: QueuedImport): Promise<EnqueueOutcome>;
+  enqueue(work: QueuedWork): Promise<EnqueueOutcome>;
   /** Asks; the work notices at its next batch border. `missing` when there is nothing to cancel. */
   requestCancel(ref: JobRef): Promise<"requested" | "missing">;
-  inspect(ref: JobRef): Promise<QueueState>;
+  /** Wakes a run that waits because its job was paused, or tells one to start nothing new. The row is what counts. */
+  setPaused(ref: JobRef, paused: boolean): Promise<"requested" | "missing">;
+  inspect(ref: WorkRef): Promise<QueueState>;
   health(): Promise<QueueHealth>;
   close(): Promise<void>;
 }

@@ -19,7 +19,20 @@ export const isOpen = (status: ImportStatus): boolean => OPEN_STATUSES.some((ope
 export interface ImportOptions {
   /** A family (`spotify-extended`) or a provider (`spotify`); null: every known format in the upload. */
   readonly source: string | null;
+  /** ISO 8601, `Z`. Plays that start before `from`, or at `until` or later, are skipped; null: no bound. */
+  readonly from: string | null;
+  readonly until: string | null;
+  /** False: plays in a private session are skipped. */
+  readonly includeIncognito: boolean;
 }
+
+/** Options as a job has them, whatever version of playlog accepted it. */
+export const optionsOf = (job: Pick<JobRow, "options">): ImportOptions => ({
+  source: job.options.source ?? null,
+  from: job.options.from ?? null,
+  until: job.options.until ?? null,
+  includeIncognito: job.options.includeIncognito ?? false,
+});
 
 export interface JobRow {
   readonly id: string;
@@ -40,6 +53,7 @@ export interface JobRow {
   readonly workflow_id: string;
   readonly waiting_reason: string | null;
   readonly waiting_until: Date | null;
+  readonly parked_at: Date | null;
   readonly error_code: string | null;
   readonly error_message: string | null;
   readonly totals: Totals | null;
@@ -67,6 +81,7 @@ export interface PartRow {
   readonly skipped: number;
   readonly rejected: number;
   readonly linked: number;
+  readonly lost_attempts: number;
 }
 
 /** import_jobs.totals, and the same figures while a job runs. `linked` is a part of inserted. */
@@ -114,11 +129,11 @@ export function assertOpen(job: JobRow | undefined, ref: RunRef): asserts job is
 type Client = Pick<Pool | PoolClient, "query">;
 
 const JOB_COLUMNS = `id, user_id, kind, status, source, sources, filename, size_bytes, sha256, blob_key, dry_run, options,
-  batch_rows, parser_version, attempt, workflow_id, waiting_reason, waiting_until, error_code, error_message, totals,
-  version, start_attempts, created_at, started_at, finished_at, blob_delete_after`;
+  batch_rows, parser_version, attempt, workflow_id, waiting_reason, waiting_until, parked_at, error_code, error_message,
+  totals, version, start_attempts, created_at, started_at, finished_at, blob_delete_after`;
 
 const PART_COLUMNS = `job_id, part_no, name, format, status, bytes_total, bytes_read, error_code, error_message, read,
-  inserted, duplicate, skipped, rejected, linked`;
+  inserted, duplicate, skipped, rejected, linked, lost_attempts`;
 
 export async function findJob(client: Client, id: string): Promise<JobRow | undefined> {
   return (await client.query<JobRow>(`select ${JOB_COLUMNS} from import_jobs where id = $1`, [id])).rows[0];

@@ -234,6 +234,7 @@ class PartReader {
       attempt: this.job.attempt,
       partNo: this.part.part_no,
       batchNo: this.#batchNo,
+      firstPosition: this.#batchNo * this.job.batch_rows,
       plays: this.#plays,
       skipped: this.#skipped,
       rejected: this.#rejected,

@@ -2,15 +2,24 @@
 import type { Pool } from "pg";
 import type { Logger } from "../../utils/logger.js";
 import type { BlobStore } from "../storage/BlobStore.js";
+import type { ImportObserver } from "./observer.js";
 import type { ReadLimits } from "./reading/limits.js";
 import type { BatchCommitterOptions } from "./writing/BatchCommitter.js";
+
+/** The settings of the same names. */
+export interface ImportLimits extends ReadLimits {
+  readonly batchChars: number;
+  readonly maxRejected: number;
+  readonly maxLostAttempts: number;
+}
 
 export interface StepsDependencies {
   readonly pool: Pool;
   readonly blobs: BlobStore;
-  readonly limits: ReadLimits;
+  readonly limits: ImportLimits;
   /** How long a closed import keeps its upload, for `retry`. */
   readonly blobKeepDays: number;
+  readonly observer: ImportObserver;
   readonly onCommit?: BatchCommitterOptions["onCommit"];
 }
 

@@ -1,7 +1,7 @@
 /** An import as its owner sees it: the one shape of every answer about it. */
 import type { Pool } from "pg";
 import type { ImportOptions, ImportStatus, JobRow, PartRow, PartStatus, Totals } from "./jobs.js";
-import { isOpen, partsOf } from "./jobs.js";
+import { isOpen, optionsOf, partsOf } from "./jobs.js";
 import { countsOf, progressOf, reasonsOf } from "./progress.js";
 import type { Progress } from "./progress.js";
 import { inTransaction } from "./writing/transaction.js";
@@ -74,7 +74,7 @@ function viewOf(job: JobRow, parts: readonly PartRow[], totals: Totals): ImportJ
     sizeBytes: job.size_bytes,
     sha256: job.sha256?.toString("hex") ?? null,
     dryRun: job.dry_run,
-    options: { source: job.options.source ?? null },
+    options: optionsOf(job),
     counts: totals.counts,
     skipped: totals.reasons.skipped,
     rejected: totals.reasons.rejected,

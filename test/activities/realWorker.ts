@@ -97,7 +97,7 @@ export async function createRealWorker(
         kind: "file",
         filename,
         blob,
-        options: { source: null },
+        options: { source: null, from: null, until: null, includeIncognito: false },
       });
       return job;
     },

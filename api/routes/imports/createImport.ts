@@ -58,7 +58,13 @@ async function receiveAndAccept(
     const filename = label(upload.filename ?? query.filename ?? null);
     const accept = async (): Promise<StoredAnswer> => {
       const { job, created } = await deps.imports
-        .accept({ userId, kind: "file", filename, blob: upload.blob, options: { source } })
+        .accept({
+          userId,
+          kind: "file",
+          filename,
+          blob: upload.blob,
+          options: { source, from: null, until: null, includeIncognito: false },
+        })
         .catch((error: unknown) => {
           throw brokenConstraint(error) === OWNER_CONSTRAINT ? new UnauthorizedError() : error;
         });

@@ -8,6 +8,8 @@ export interface ReadLimits {
   readonly maxEntries: number;
   /** Unpacked by packed size, once the first MiB is out. */
   readonly maxRatio: number;
+  /** ZIP files inside ZIP files are opened to this depth; 1: not at all. */
+  readonly maxDepth: number;
   /** Raw size of one record. */
   readonly recordMaxBytes: number;
 }

@@ -158,13 +158,13 @@ async function lockUser(client: PoolClient, userId: string): Promise<void> {
 }
 
 /** First of all writes: a twin of this batch waits here until the other has committed or rolled back. */
-async function insertMarker(client: PoolClient, { jobId, partNo, batchNo }: JudgedBatch): Promise<void> {
+async function insertMarker(client: PoolClient, batch: JudgedBatch): Promise<void> {
   const marked = await client.query(
     `insert into import_batches (job_id, part_no, batch_no, read, inserted, duplicate, skipped, rejected, reasons,
-       claimed_ids, claimed_positions, claimed_reasons, skipped_positions, skipped_reasons)
-     values ($1, $2, $3, 0, 0, 0, 0, 0, '{}', '{}', '{}', '{}', '{}', '{}')
+       claimed_ids, claimed_positions, claimed_reasons, skipped_positions, skipped_reasons, first_position)
+     values ($1, $2, $3, 0, 0, 0, 0, 0, '{}', '{}', '{}', '{}', '{}', '{}', $4)
      on conflict (job_id, part_no, batch_no) do nothing`,
-    [jobId, partNo, batchNo],
+    [batch.jobId, batch.partNo, batch.batchNo, batch.firstPosition],
   );
   if (marked.rowCount === 0) throw new Stop({ outcome: "already" });
 }

@@ -7,8 +7,10 @@ export interface BatchRef {
   readonly userId: string;
   readonly attempt: number;
   readonly partNo: number;
-  /** Position of a record divided by the job's `batch_rows`, rounded down: a function of the file alone. */
+  /** Place among the batches of the part. Where batches begin is a function of the file and the job alone. */
   readonly batchNo: number;
+  /** Index in the part of the first record. */
+  readonly firstPosition: number;
 }
 
 export interface SkippedRecord {
@@ -56,13 +58,13 @@ export interface ReasonCounts {
 }
 
 /**
- * `already`: the batch has its marker, this call added nothing. `stopped`: the job was asked to stop, or is not this
- * attempt's any more (`closed`), or its owner is gone; nothing was written.
+ * `already`: the batch has its marker, this call added nothing. `stopped`: the job was asked to stop or to
+ * pause, or is not this attempt's any more (`closed`), or its owner is gone; nothing was written.
  */
 export type BatchOutcome =
   | { readonly outcome: "committed"; readonly counts: Counts }
   | { readonly outcome: "already" }
-  | { readonly outcome: "stopped"; readonly why: "cancelling" | "closed" | "owner_gone" };
+  | { readonly outcome: "stopped"; readonly why: "cancelling" | "paused" | "closed" | "owner_gone" };
 
 export const readOf = (batch: JudgedBatch): number =>
   batch.plays.length + batch.skipped.length + batch.rejected.length;

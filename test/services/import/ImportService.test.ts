@@ -61,7 +61,13 @@ describe("the import service", () => {
     { source = null as string | null, filename = "upload.json", via = service } = {},
   ) => {
     const blob = await bench.blobs.put(Readable.from([upload]), { maxBytes: 1024 ** 3 });
-    return via.accept({ userId, kind: "file", filename, blob, options: { source } });
+    return via.accept({
+      userId,
+      kind: "file",
+      filename,
+      blob,
+      options: { source, from: null, until: null, includeIncognito: false },
+    });
   };
 
   describe("accepting an upload", () => {

@@ -5,20 +5,24 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { Readable } from "node:stream";
 import type pg from "pg";
-import type { ReadLimits } from "../../../services/import/reading/limits.js";
-import type { StepContext, StepsDependencies } from "../../../services/import/stepContext.js";
+import { NO_OBSERVER } from "../../../services/import/observer.js";
+import type { ImportLimits, StepContext, StepsDependencies } from "../../../services/import/stepContext.js";
 import { createImportSteps } from "../../../services/import/steps.js";
 import type { ImportSteps } from "../../../services/import/steps.js";
 import { FileBlobStore } from "../../../services/storage/FileBlobStore.js";
 import { createLogger } from "../../../utils/logger.js";
 import { importWorkflowId } from "../../../workflows/contracts.js";
 
-export const LIMITS: ReadLimits = {
+export const LIMITS: ImportLimits = {
   entryMaxBytes: 1024 ** 3,
   unpackedMaxBytes: 1024 ** 3,
   maxEntries: 5000,
   maxRatio: 200,
   recordMaxBytes: 64 * 1024,
+  maxDepth: 4,
+  batchChars: 8 * 1024 ** 2,
+  maxRejected: 250_000,
+  maxLostAttempts: 3,
 };
 
 export const quietLog = createLogger({ level: "error", format: "json" }, { service: "test" });
@@ -91,7 +95,14 @@ export async function createBench(
 ): Promise<ImportBench> {
   const spoolDir = await mkdtemp(path.join(tmpdir(), "playlog-import-"));
   const blobs = new FileBlobStore(spoolDir);
-  const steps = createImportSteps({ pool, blobs, limits: LIMITS, blobKeepDays: 7, ...over });
+  const steps = createImportSteps({
+    pool,
+    blobs,
+    limits: LIMITS,
+    blobKeepDays: 7,
+    observer: NO_OBSERVER,
+    ...over,
+  });
   const context = (signal = new AbortController().signal): StepContext => ({
     signal,
     heartbeat: () => {},

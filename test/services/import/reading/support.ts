@@ -11,6 +11,7 @@ export const LIMITS: ReadLimits = {
   maxEntries: 100,
   maxRatio: 200,
   recordMaxBytes: 64 * 1024,
+  maxDepth: 4,
 };
 
 export interface MemoryBlob extends BlobReader {
