@@ -178,7 +178,8 @@ async function checkJob(client: PoolClient, { jobId, attempt }: JudgedBatch): Pr
   const job = found.rows[0];
   if (job === undefined) throw new Stop({ outcome: "stopped", why: "owner_gone" });
   if (job.attempt !== attempt) throw new Stop({ outcome: "stopped", why: "closed" });
-  if (job.status === "cancelling") throw new Stop({ outcome: "stopped", why: "cancelling" });
+  if (job.status === "cancelling" || job.status === "paused")
+    throw new Stop({ outcome: "stopped", why: job.status });
   if (job.status !== "running") throw new Stop({ outcome: "stopped", why: "closed" });
 }
 
@@ -253,12 +254,12 @@ async function completeMarker(
 
 /**
  * Last of all writes. Whoever closes a job locks its row, so a batch is either counted by them or does not
- * happen. A cancel asked for meanwhile does not undo the batch: it takes effect at the next one.
+ * happen. A cancel or a pause asked for meanwhile does not undo the batch: it takes effect at the next one.
  */
 async function advanceJob(client: PoolClient, batch: JudgedBatch, counts: Counts): Promise<void> {
   const advanced = await client.query(
     `update import_jobs set version = version + 1
-      where id = $1 and attempt = $2 and status in ('running', 'cancelling')`,
+      where id = $1 and attempt = $2 and status in ('running', 'cancelling', 'paused')`,
     [batch.jobId, batch.attempt],
   );
   if (advanced.rowCount === 0) throw new Stop({ outcome: "stopped", why: "closed" });

@@ -56,6 +56,7 @@ describe("committing a batch", () => {
     attempt: 1,
     partNo: 0,
     batchNo,
+    firstPosition: batchNo * 100,
     plays: asPlays(records, batchNo * 100),
     skipped: [],
     rejected: [],
@@ -283,7 +284,7 @@ describe("committing a batch", () => {
     });
   });
 
-  it("writes nothing for a job that is cancelling, closed, of another attempt, or gone", async () => {
+  it("writes nothing for a job that is cancelling, paused, closed, of another attempt, or gone", async () => {
     const user = await insertUser(pool());
     const jobId = await runningJob(user);
     const one = batch(user, jobId, plays(5));
@@ -292,6 +293,7 @@ describe("committing a batch", () => {
       return commit(one);
     };
     expect(await as("status = 'cancelling'")).to.deep.equal({ outcome: "stopped", why: "cancelling" });
+    expect(await as("status = 'paused'")).to.deep.equal({ outcome: "stopped", why: "paused" });
     expect(await as("status = 'failed'")).to.deep.equal({ outcome: "stopped", why: "closed" });
     expect(await as("status = 'running', attempt = 2")).to.deep.equal({ outcome: "stopped", why: "closed" });
     await pool().query("delete from users where id = $1", [user]);
