@@ -16,7 +16,10 @@ export interface ImportActivitiesDependencies {
 const ALARMING_ATTEMPT = 5;
 
 export function createImportActivities({ steps, log }: ImportActivitiesDependencies): ImportActivities {
-  const run = async <T>(ref: ImportRun, work: (context: StepContext) => Promise<T>): Promise<T> => {
+  const run = async <T>(
+    ref: Pick<ImportRun, "importId"> & Partial<ImportRun>,
+    work: (context: StepContext) => Promise<T>,
+  ): Promise<T> => {
     const context = Context.current();
     const { activityType, attempt } = activityInfo();
     const fields = { importId: ref.importId, attempt: ref.attempt, activity: activityType };
@@ -44,6 +47,9 @@ export function createImportActivities({ steps, log }: ImportActivitiesDependenc
     failPart: (input) =>
       run(input, () => steps.failPart(input, input.partNo, { code: input.code, message: input.message })),
     finish: (input) => run(input, async () => ({ status: await steps.finish(input, input) })),
+    park: (ref) => run(ref, () => steps.park(ref)),
+    unpark: (ref) => run(ref, () => steps.unpark(ref)),
+    undoImport: ({ importId }) => run({ importId }, (context) => steps.undo(importId, context)),
   };
 }
 

@@ -2,7 +2,6 @@
  * Imports one upload: prepare, then its parts in a bounded window, then finish. Everything of substance is in
  * Postgres; this code owns the order, the patience and the cancelling.
  */
-import { defineSearchAttributeKey, SearchAttributeType } from "@temporalio/common";
 import {
   ApplicationFailure,
   CancellationScope,
@@ -13,10 +12,9 @@ import {
   proxyActivities,
   setCurrentDetails,
   setHandler,
-  upsertSearchAttributes,
   workflowInfo,
 } from "@temporalio/workflow";
-import { SEARCH_ATTRIBUTES, STATE_QUERY } from "./contracts.js";
+import { STATE_QUERY } from "./contracts.js";
 import type {
   FinishedImport,
   ImportActivities,
@@ -28,10 +26,9 @@ import type {
   PartResult,
 } from "./contracts.js";
 import { failureOf, isClosed, isFinalForJob } from "./failures.js";
+import { showPhase } from "./phases.js";
 
 const stateQuery = defineQuery<ImportState>(STATE_QUERY);
-const phaseKey = defineSearchAttributeKey(SEARCH_ATTRIBUTES.phase, SearchAttributeType.KEYWORD);
-const providerKey = defineSearchAttributeKey(SEARCH_ATTRIBUTES.provider, SearchAttributeType.KEYWORD);
 
 /** A part is about six events; a run of so many stays far from the server's limits, and every payload small. */
 const PARTS_PER_RUN = 500;
@@ -57,12 +54,7 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
   const show = (): void => setCurrentDetails(describe(phase, progress, [...inFlight.keys()]));
   const enter = (next: ImportPhase, provider?: string): void => {
     phase = next;
-    if (input.searchAttributes) {
-      upsertSearchAttributes([
-        { key: phaseKey, value: next },
-        ...(provider === undefined ? [] : [{ key: providerKey, value: provider }]),
-      ]);
-    }
+    showPhase(input, next, provider);
     show();
   };
 

@@ -1,2 +1,3 @@
 /** The workflows of the bundle; each export is a workflow type. */
 export { importHistory } from "./importHistory.js";
+export { undoImport } from "./undoImport.js";

@@ -115,14 +115,16 @@ export class JobClosedError extends Error {
   }
 }
 
+/** Steps that only look, or settle what they have done, take a pause for no reason to give up. */
+const UNDER_WAY: ReadonlySet<ImportStatus> = new Set(["running", "paused", "cancelling"]);
+
 /**
- * Passes when the job is this run's, under way, and read by the parsers that began it.
+ * Passes when the job is this run's, under way or paused, and read by the parsers that began it.
  * Throws `ImportError` (`owner_gone`, `parser_changed`) or `JobClosedError`.
  */
 export function assertOpen(job: JobRow | undefined, ref: RunRef): asserts job is JobRow {
   if (job === undefined) throw new ImportError("owner_gone");
-  if (job.attempt !== ref.attempt || (job.status !== "running" && job.status !== "cancelling"))
-    throw new JobClosedError(ref);
+  if (job.attempt !== ref.attempt || !UNDER_WAY.has(job.status)) throw new JobClosedError(ref);
   if (job.parser_version !== PARSER_VERSION) throw new ImportError("parser_changed");
 }
 

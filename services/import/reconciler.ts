@@ -119,7 +119,7 @@ async function startQueued(deps: ReconcilerDependencies): Promise<number> {
 async function cancelAgain(deps: ReconcilerDependencies): Promise<number> {
   let cancelled = 0;
   for (const row of await openRows(deps, "cancelling")) {
-    const ref = { importId: row.id, attempt: row.attempt };
+    const ref = { kind: "import", importId: row.id, attempt: row.attempt } as const;
     const state = await deps.queue.inspect(ref);
     if (state === "open") await deps.queue.requestCancel(ref);
     else if (await close(deps, row, { outcome: "cancelled" })) cancelled += 1;
@@ -135,7 +135,7 @@ async function repairRunning(deps: ReconcilerDependencies): Promise<number> {
 
 /** A row whose workflow is over can only be closed from here: termination runs no clean-up. */
 async function repair(deps: ReconcilerDependencies, row: OpenRow): Promise<boolean> {
-  const state = await deps.queue.inspect({ importId: row.id, attempt: row.attempt });
+  const state = await deps.queue.inspect({ kind: "import", importId: row.id, attempt: row.attempt });
   if (state === "open") return false;
   if (state === "missing") {
     // The queue has lost it (its database is new, say). The steps go on where the batches end.

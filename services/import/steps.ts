@@ -9,11 +9,14 @@ import { closeJob } from "./closing.js";
 import type { Ending } from "./closing.js";
 import { assertOpen, findJob, findPart, JobClosedError, lockJob } from "./jobs.js";
 import type { ImportStatus, RunRef } from "./jobs.js";
+import { park, unpark } from "./parking.js";
 import { importPart } from "./partImport.js";
 import type { PartOutcome } from "./partImport.js";
 import { prepare } from "./prepare.js";
 import type { Prepared } from "./prepare.js";
 import type { StepContext, StepsDependencies } from "./stepContext.js";
+import { undoImport } from "./undo.js";
+import type { Undone } from "./undo.js";
 import { ImportError } from "./verdicts.js";
 import { CatalogueResolver } from "./writing/resolver.js";
 import { inTransaction } from "./writing/transaction.js";
@@ -32,6 +35,11 @@ export interface ImportSteps {
   ): Promise<PartOutcome>;
   /** Closes the job. Never cancelled half way; a second call changes nothing. */
   finish(ref: RunRef, ending: Ending): Promise<ImportStatus>;
+  /** Marks a paused job as waiting to be woken; see parking.ts. */
+  park(ref: RunRef): Promise<{ readonly parked: boolean }>;
+  unpark(ref: RunRef): Promise<{ readonly resumed: boolean }>;
+  /** Takes a closed import's plays back out of the history and closes it as undone. */
+  undo(importId: string, context: StepContext): Promise<Undone>;
 }
 
 export function createImportSteps(deps: StepsDependencies): ImportSteps {
@@ -39,6 +47,9 @@ export function createImportSteps(deps: StepsDependencies): ImportSteps {
   return {
     prepare: (ref, context) => prepare(deps, ref, context),
     importPart: (ref, partNo, context) => importPart(partDeps, ref, partNo, context),
+    park: (ref) => park(deps, ref),
+    unpark: (ref) => unpark(deps, ref),
+    undo: (importId, context) => undoImport(deps, importId, context),
 
     async openParts(ref, afterPart, limit) {
       assertOpen(await findJob(deps.pool, ref.importId), ref);

@@ -51,7 +51,7 @@ describe("the worker process", function () {
     expect(job.sources).to.deep.equal(["spotify-extended"]);
     expect((await digestOf(db.database.pool, user)).rows).to.equal(300);
     // The row is closed by the last activity; the workflow itself ends a moment later.
-    const inspect = () => real.queue.inspect({ importId: job.id, attempt: 1 });
+    const inspect = () => real.queue.inspect({ kind: "import", importId: job.id, attempt: 1 });
     for (let tries = 0; tries < 100 && (await inspect()) === "open"; tries += 1) await sleep(50);
     expect(await inspect()).to.equal("completed");
   });

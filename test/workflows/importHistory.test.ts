@@ -289,6 +289,9 @@ function scriptedActivities(scripts: ReadonlyMap<string, Script>): ImportActivit
       of(ref).seen.failed.push({ partNo, code });
       return Promise.resolve({ status: "failed", read: 0, inserted: 0 });
     },
+    park: () => Promise.resolve({ parked: false }),
+    unpark: () => Promise.resolve({ resumed: true }),
+    undoImport: () => Promise.resolve({ removed: 0, handedOver: 0 }),
     finish(input) {
       of(input).seen.finished.push(input);
       return Promise.resolve({ status: input.outcome });

@@ -3,25 +3,33 @@ import {
   Client,
   Connection,
   defaultGrpcRetryOptions,
-  isGrpcServiceError,
   makeGrpcRetryInterceptor,
   WorkflowExecutionAlreadyStartedError,
 } from "@temporalio/client";
-import type { WorkflowExecutionStatusName } from "@temporalio/client";
+import type { WorkflowHandle, WorkflowStartOptions } from "@temporalio/client";
 import { defineSearchAttributeKey, SearchAttributeType, WorkflowNotFoundError } from "@temporalio/common";
 import type { SearchAttributePair } from "@temporalio/common";
-import { importWorkflowId, SEARCH_ATTRIBUTES, WORKFLOW_TYPES } from "../../../workflows/contracts.js";
-import type { ImportHistoryInput } from "../../../workflows/contracts.js";
+import {
+  importWorkflowId,
+  PAUSE_SIGNAL,
+  SEARCH_ATTRIBUTES,
+  undoWorkflowId,
+  WORKFLOW_TYPES,
+} from "../../../workflows/contracts.js";
+import type { ImportHistoryInput, UndoInput } from "../../../workflows/contracts.js";
 import type { Logger } from "../../../utils/logger.js";
-import { QueueRejectedError, QueueUnavailableError } from "../ImportQueue.js";
 import type {
   EnqueueOutcome,
   ImportQueue,
   JobRef,
   QueuedImport,
+  QueuedUndo,
+  QueuedWork,
   QueueHealth,
   QueueState,
+  WorkRef,
 } from "../ImportQueue.js";
+import { isMissingAttribute, stateOf, toQueueError } from "./temporalAnswers.js";
 
 export interface TemporalImportQueueOptions {
   /** `host:port` */
@@ -39,9 +47,6 @@ const DEADLINE_MS = 2000;
 const LATE_MS = 100;
 const TRIES = 4;
 const LONGEST_PAUSE_MS = 500;
-/** gRPC: deadline exceeded, resource exhausted, unavailable. Whether the call took effect is unknown. */
-const UNKNOWN_OUTCOME: readonly number[] = [4, 8, 14];
-const INVALID_ARGUMENT = 3;
 /** A user waits for an upload; periodic work goes after it. */
 const UPLOAD_PRIORITY = 3;
 
@@ -66,36 +71,33 @@ export class TemporalImportQueue implements ImportQueue {
     this.#client = new Client({ connection: this.#connection, namespace: options.namespace });
   }
 
-  async enqueue(job: QueuedImport): Promise<EnqueueOutcome> {
+  async enqueue(work: QueuedWork): Promise<EnqueueOutcome> {
     try {
-      return await this.#start(job, true);
+      return await this.#start(work, true);
     } catch (error) {
       if (!isMissingAttribute(error)) throw toQueueError(error);
     }
     // The worker registers the attributes; until then work is started without what only serves finding it.
     this.options.log.warn("search attributes are not registered yet; started without", {
-      importId: job.importId,
+      importId: work.importId,
     });
     try {
-      return await this.#start(job, false);
+      return await this.#start(work, false);
     } catch (error) {
       throw toQueueError(error);
     }
   }
 
-  async requestCancel(ref: JobRef): Promise<"requested" | "missing"> {
-    const handle = this.#client.workflow.getHandle(importWorkflowId(ref.importId, ref.attempt));
-    try {
-      await this.#withDeadline(() => handle.cancel());
-      return "requested";
-    } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return "missing";
-      throw toQueueError(error);
-    }
+  requestCancel(ref: JobRef): Promise<"requested" | "missing"> {
+    return this.#tell(ref, (handle) => handle.cancel());
   }
 
-  async inspect(ref: JobRef): Promise<QueueState> {
-    const handle = this.#client.workflow.getHandle(importWorkflowId(ref.importId, ref.attempt));
+  setPaused(ref: JobRef, paused: boolean): Promise<"requested" | "missing"> {
+    return this.#tell(ref, (handle) => handle.signal(PAUSE_SIGNAL, paused));
+  }
+
+  async inspect(ref: WorkRef): Promise<QueueState> {
+    const handle = this.#client.workflow.getHandle(workflowIdOf(ref));
     try {
       const { status } = await this.#withDeadline(() => handle.describe());
       return stateOf(status.name);
@@ -122,29 +124,33 @@ export class TemporalImportQueue implements ImportQueue {
     await this.#connection.close();
   }
 
-  async #start(job: QueuedImport, searchAttributes: boolean): Promise<EnqueueOutcome> {
-    const input: ImportHistoryInput = {
-      importId: job.importId,
-      attempt: job.attempt,
-      parallelParts: this.options.parallelParts,
-      heartbeatTimeoutMs: this.options.heartbeatTimeoutMs,
-      searchAttributes,
-    };
-    const workflowId = importWorkflowId(job.importId, job.attempt);
+  async #tell(
+    ref: JobRef,
+    what: (handle: WorkflowHandle) => Promise<unknown>,
+  ): Promise<"requested" | "missing"> {
+    const handle = this.#client.workflow.getHandle(importWorkflowId(ref.importId, ref.attempt));
+    try {
+      await this.#withDeadline(() => what(handle));
+      return "requested";
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return "missing";
+      throw toQueueError(error);
+    }
+  }
+
+  async #start(work: QueuedWork, searchAttributes: boolean): Promise<EnqueueOutcome> {
+    const { type, ...options } =
+      work.kind === "import" ? this.#importOf(work, searchAttributes) : this.#undoOf(work, searchAttributes);
     try {
       await this.#withDeadline(() =>
-        this.#client.workflow.start(WORKFLOW_TYPES.importHistory, {
-          workflowId,
+        this.#client.workflow.start(type, {
+          ...options,
           taskQueue: this.options.taskQueue,
-          args: [input],
-          // Both refuse a second start, so that it can be told from a first; a resend of one call by the client's own
+          // A second start is refused, so that it can be told from a first; a resend of one call by the client's own
           // retries carries its request id and is answered as the first was.
           workflowIdConflictPolicy: "FAIL",
-          workflowIdReusePolicy: "REJECT_DUPLICATE",
-          priority: { priorityKey: UPLOAD_PRIORITY, fairnessKey: job.userId },
-          staticSummary: `${job.provider === null ? "" : `${job.provider} `}${job.jobKind} import, attempt ${job.attempt}`,
-          staticDetails: `Import \`${job.importId}\`. Files, rows and reasons are in the tables import_parts, import_batches and import_rows.`,
-          ...(searchAttributes ? { typedSearchAttributes: attributesOf(job) } : {}),
+          priority: { priorityKey: UPLOAD_PRIORITY, fairnessKey: work.userId },
+          ...(searchAttributes ? { typedSearchAttributes: attributesOf(work) } : {}),
         }),
       );
       return "started";
@@ -152,6 +158,40 @@ export class TemporalImportQueue implements ImportQueue {
       if (error instanceof WorkflowExecutionAlreadyStartedError) return "exists";
       throw error;
     }
+  }
+
+  #importOf(job: QueuedImport, searchAttributes: boolean): Start {
+    const { parallelParts, heartbeatTimeoutMs } = this.options;
+    const { importId, attempt, provider, jobKind } = job;
+    const input: ImportHistoryInput = {
+      importId,
+      attempt,
+      parallelParts,
+      heartbeatTimeoutMs,
+      searchAttributes,
+    };
+    return {
+      type: WORKFLOW_TYPES.importHistory,
+      workflowId: importWorkflowId(importId, attempt),
+      args: [input],
+      workflowIdReusePolicy: "REJECT_DUPLICATE",
+      staticSummary: `${provider === null ? "" : `${provider} `}${jobKind} import, attempt ${attempt}`,
+      staticDetails: `Import \`${importId}\`. Files, rows and reasons are in the tables import_parts, import_batches and import_rows.`,
+    };
+  }
+
+  #undoOf({ importId, provider }: QueuedUndo, searchAttributes: boolean): Start {
+    const { heartbeatTimeoutMs } = this.options;
+    const input: UndoInput = { importId, heartbeatTimeoutMs, searchAttributes };
+    return {
+      type: WORKFLOW_TYPES.undoImport,
+      workflowId: undoWorkflowId(importId),
+      args: [input],
+      // Only the row says whether there is something to undo; a run that finds nothing ends at once.
+      workflowIdReusePolicy: "ALLOW_DUPLICATE",
+      staticSummary: `undo of a ${provider === null ? "" : `${provider} `}import`,
+      staticDetails: `Takes back import \`${importId}\`: deletes the plays that no other import claims, hands over the others.`,
+    };
   }
 
   /** A caller with a request to answer waits for the deadline and not for what the client does after it. */
@@ -173,52 +213,19 @@ export class TemporalImportQueue implements ImportQueue {
   }
 }
 
-function attributesOf(job: QueuedImport): SearchAttributePair[] {
+type Start = Pick<
+  WorkflowStartOptions,
+  "args" | "staticDetails" | "staticSummary" | "workflowId" | "workflowIdReusePolicy"
+> & { readonly type: string };
+
+const workflowIdOf = (ref: WorkRef): string =>
+  ref.kind === "undo" ? undoWorkflowId(ref.importId) : importWorkflowId(ref.importId, ref.attempt);
+
+function attributesOf(work: QueuedWork): SearchAttributePair[] {
   return [
-    { key: keyword(SEARCH_ATTRIBUTES.user), value: job.userId },
-    { key: keyword(SEARCH_ATTRIBUTES.kind), value: job.jobKind },
+    { key: keyword(SEARCH_ATTRIBUTES.user), value: work.userId },
+    { key: keyword(SEARCH_ATTRIBUTES.kind), value: work.kind === "undo" ? "undo" : work.jobKind },
     { key: keyword(SEARCH_ATTRIBUTES.phase), value: "queued" },
-    ...(job.provider === null ? [] : [{ key: keyword(SEARCH_ATTRIBUTES.provider), value: job.provider }]),
+    ...(work.provider === null ? [] : [{ key: keyword(SEARCH_ATTRIBUTES.provider), value: work.provider }]),
   ];
-}
-
-function stateOf(status: WorkflowExecutionStatusName): QueueState {
-  switch (status) {
-    case "COMPLETED":
-      return "completed";
-    case "FAILED":
-      return "failed";
-    case "CANCELLED":
-      return "cancelled";
-    case "TERMINATED":
-      return "terminated";
-    case "TIMED_OUT":
-      return "timed_out";
-    default:
-      return "open"; // running, paused by an operator, or continued as a new run
-  }
-}
-
-/** The service's answer somewhere in the causes, whatever the client wrapped it in. */
-function grpcCodeOf(error: unknown): number | undefined {
-  for (let link = error; link instanceof Error; link = link.cause) {
-    if (isGrpcServiceError(link)) return link.code;
-  }
-  return undefined;
-}
-
-function isMissingAttribute(error: unknown): boolean {
-  if (grpcCodeOf(error) !== INVALID_ARGUMENT) return false;
-  for (let link = error; link instanceof Error; link = link.cause) {
-    if (/search attribute/i.test(link.message)) return true;
-  }
-  return false;
-}
-
-function toQueueError(error: unknown): Error {
-  const code = grpcCodeOf(error);
-  const reason = error instanceof Error ? error.message : String(error);
-  if (code === undefined || UNKNOWN_OUTCOME.includes(code))
-    return new QueueUnavailableError(`Temporal did not answer: ${reason}`, { cause: error });
-  return new QueueRejectedError(`Temporal refused: ${reason}`, { cause: error });
 }

@@ -101,7 +101,7 @@ describe("the import service", () => {
       });
       expect(sha256).to.match(/^[0-9a-f]{64}$/);
       expect(createdAt).to.be.instanceOf(Date);
-      expect(await queue.inspect({ importId: id, attempt: 1 })).to.equal("open");
+      expect(await queue.inspect({ kind: "import", importId: id, attempt: 1 })).to.equal("open");
     });
 
     it("answers five equal uploads at once with one job and keeps one file", async () => {

@@ -40,7 +40,7 @@ export function describeQueueContract(name: string, create: () => Promise<QueueU
       ...over,
     });
 
-    async function until(ref: JobRef, state: QueueState): Promise<void> {
+    async function until(ref: QueuedImport, state: QueueState): Promise<void> {
       const deadline = Date.now() + 15_000;
       for (;;) {
         const now = await under.queue.inspect(ref);

@@ -66,7 +66,7 @@ describe("the reconciler", () => {
         blob_key: string | null;
       }>("select status, error_code, start_attempts, blob_key from import_jobs where id = $1", [id])
     ).rows[0]!;
-  const stateOf = (id: string) => queue.inspect({ importId: id, attempt: 1 });
+  const stateOf = (id: string) => queue.inspect({ kind: "import", importId: id, attempt: 1 });
   const enqueue = (id: string) =>
     queue.enqueue({ kind: "import", importId: id, attempt: 1, userId: "u", provider: null, jobKind: "file" });
   const handle = (id: string) => new Client({ connection }).workflow.getHandle(importWorkflowId(id, 1));

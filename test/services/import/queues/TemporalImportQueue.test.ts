@@ -61,6 +61,9 @@ describeQueueContract("Temporal", async () => {
     importPart: () => Promise.reject(new Error("there are no parts")),
     failPart: () => Promise.reject(new Error("there are no parts")),
     finish: ({ outcome }) => Promise.resolve({ status: outcome }),
+    park: () => Promise.resolve({ parked: false }),
+    unpark: () => Promise.resolve({ resumed: true }),
+    undoImport: () => Promise.resolve({ removed: 0, handedOver: 0 }),
   };
   return {
     queue,
