@@ -1,22 +1,24 @@
-/** Reads one part: stream, parse, judge, batch, commit. Reading is one batch ahead of writing. */
+/**
+ * Reads one part: stream, parse, judge, batch, commit. Reading is one batch ahead of writing. Where batches end, and
+ * why, is in docs/adr/0010.
+ */
 import type { Readable } from "node:stream";
+import { createJudge } from "./judge.js";
+import type { Judge } from "./judge.js";
 import type { JobRow, PartRow } from "./jobs.js";
+import { rejectedOf } from "./partState.js";
 import { readRecords } from "./reading/records.js";
 import type { StepContext, StepsDependencies } from "./stepContext.js";
-import type { ImportFormat, PartContext, RawRecord } from "./types.js";
-import { ImportError, SKIP_REASONS } from "./verdicts.js";
+import type { ImportFormat } from "./types.js";
+import { ImportError } from "./verdicts.js";
 import type { ImportErrorCode } from "./verdicts.js";
-import type {
-  BatchOutcome,
-  JudgedBatch,
-  PlayRecord,
-  RejectedRecord,
-  SkippedRecord,
-} from "./writing/batch.js";
+import type { BatchOutcome, JudgedBatch } from "./writing/batch.js";
+import { BatchBuilder } from "./writing/BatchBuilder.js";
+import type { Marker } from "./writing/BatchBuilder.js";
 import { BatchCommitter } from "./writing/BatchCommitter.js";
 import type { CatalogueResolver } from "./writing/resolver.js";
 
-export interface PartDependencies extends StepsDependencies {
+export interface PartReaderDependencies extends StepsDependencies {
   /** Shared by all parts of the process: files of one export hold the same tracks. */
   readonly resolver: CatalogueResolver;
 }
@@ -37,21 +39,14 @@ const FIXED_BY_BYTES: ReadonlySet<ImportErrorCode> = new Set([
 
 export class PartReader {
   readonly #committer: BatchCommitter;
-  readonly #judge: PartContext;
-  /** Records in each batch that has its marker. */
-  #marked = new Map<number, number>();
-  #batchNo = 0;
-  #plays: PlayRecord[] = [];
-  #skipped: SkippedRecord[] = [];
-  #rejected: RejectedRecord[] = [];
-  #records = 0;
+  readonly #judge: Judge;
   #bytesRead = 0;
   /** The batch being written while the next is read. Never rejects; its error is thrown by `#settle`. */
   #writing: Promise<{ outcome: BatchOutcome } | { error: unknown }> | null = null;
   #stopped: Stopped | null = null;
 
   constructor(
-    private readonly deps: PartDependencies,
+    private readonly deps: PartReaderDependencies,
     private readonly job: JobRow,
     private readonly part: PartRow,
     private readonly format: ImportFormat,
@@ -59,39 +54,52 @@ export class PartReader {
   ) {
     this.#committer = new BatchCommitter({
       pool: deps.pool,
+      dryRun: job.dry_run,
       ...(deps.onCommit === undefined ? {} : { onCommit: deps.onCommit }),
     });
-    this.#judge = { name: part.name, includeIncognito: false, now: job.created_at.getTime() };
+    this.#judge = createJudge(format, job, part, context.log);
   }
 
+  /**
+   * Returns null at the end of the file, the error that ended the reading of it before, or why the job must not go
+   * on. Throws ImportError too: `storage_lost`, and `resource_limit` for an import with too many rejected records.
+   */
   async run(stream: Readable): Promise<null | ImportError | Stopped> {
-    this.#marked = await this.#markedBatches();
     try {
-      const broken = await this.#read(stream);
-      if (this.#stopped === null && (broken === null || FIXED_BY_BYTES.has(broken.code))) await this.#flush();
+      await this.#refuseHopeless();
+      const batches = await this.#batches();
+      const broken = await this.#read(stream, batches);
+      if (this.#stopped === null && (broken === null || FIXED_BY_BYTES.has(broken.code))) {
+        await this.#flush(batches);
+        // Its batches would no longer be the same rows.
+        if (batches.isMarked) throw new ImportError("storage_lost", "The stored upload has changed");
+      }
       await this.#settle();
       return this.#stopped ?? broken;
     } finally {
+      stream.destroy();
       // Whatever happened, no batch may be in flight when the step is over.
       await this.#writing;
     }
   }
 
-  async #read(stream: Readable): Promise<ImportError | null> {
+  async #read(stream: Readable, batches: BatchBuilder): Promise<ImportError | null> {
     const { signal } = this.context;
     const options = { format: this.format, recordMaxBytes: this.deps.limits.recordMaxBytes, signal };
     try {
       for await (const chunk of readRecords(stream, options)) {
-        this.context.heartbeat({ part: this.part.part_no, batch: this.#batchNo, bytes: this.#bytesRead });
+        this.context.heartbeat({
+          part: this.part.part_no,
+          batch: batches.batchNo,
+          bytes: this.#bytesRead,
+        });
         for (const record of chunk.records) {
-          const batchNo = Math.floor(record.position / this.job.batch_rows);
-          if (batchNo !== this.#batchNo) {
-            await this.#flush();
-            if (this.#stopped !== null) return null;
-            signal.throwIfAborted();
-            this.#batchNo = batchNo;
-          }
-          this.#take(record);
+          if (batches.isMarked) batches.pass();
+          else batches.add(this.#judge(record));
+          if (!batches.isFull) continue;
+          await this.#flush(batches);
+          if (this.#stopped !== null) return null;
+          signal.throwIfAborted();
         }
         this.#bytesRead = chunk.bytesRead;
       }
@@ -103,76 +111,31 @@ export class PartReader {
     }
   }
 
-  #take(record: RawRecord): void {
-    this.#records += 1;
-    if (this.#marked.has(this.#batchNo)) return; // read over: this batch is in
-    const { position } = record;
-    if ("reason" in record) {
-      const { reason, message, excerpt } = record;
-      this.#rejected.push({ position, reason, message, excerpt });
-      return;
-    }
-    const { value } = record;
-    const verdict = this.#verdict(value, position);
-    if (verdict.verdict === "play") this.#plays.push({ position, play: verdict.play });
-    else if (verdict.verdict === "rejected") {
-      const { reason, message } = verdict;
-      this.#rejected.push({ position, reason, message, excerpt: this.format.excerpt(value) });
-    } else {
-      const { reason, message = SKIP_REASONS[reason].sentence } = verdict;
-      this.#skipped.push({ position, reason, message, excerpt: this.format.excerpt(value) });
-    }
-  }
-
-  /** A format that throws has a fault, but only this record pays for it. */
-  #verdict(value: unknown, position: number) {
-    try {
-      return this.format.judge(value, this.#judge);
-    } catch (cause) {
-      this.context.log.error("a format failed to judge a record", {
-        importId: this.job.id,
-        format: this.format.name,
-        part: this.part.part_no,
-        position,
-        cause,
-      });
-      return { verdict: "rejected", reason: "malformed", message: "The record could not be judged" } as const;
-    }
-  }
-
   /** Waits for the batch before, then starts writing the one that was just read. */
-  async #flush(): Promise<void> {
-    const records = this.#records;
-    const batch = this.#takeBatch();
+  async #flush(batches: BatchBuilder): Promise<void> {
+    const batch = batches.take(this.#bytesRead);
+    const readAt = performance.now();
     await this.#settle();
-    if (this.#stopped !== null || records === 0) return;
-    const marked = this.#marked.get(batch.batchNo);
-    if (marked !== undefined) {
-      // The upload is not what it was: its batches would no longer be the same rows.
-      if (marked !== records) throw new ImportError("storage_lost", "The stored upload has changed");
-      return;
-    }
-    this.#writing = this.#committer.commit(batch, this.deps.resolver).then(
+    if (batch === null || this.#stopped !== null) return;
+    this.#writing = this.#write(batch, readAt).then(
       (outcome) => ({ outcome }),
       (error: unknown) => ({ error }),
     );
   }
 
-  #takeBatch(): JudgedBatch {
-    const batch = {
-      jobId: this.job.id,
-      userId: this.job.user_id,
-      attempt: this.job.attempt,
-      partNo: this.part.part_no,
-      batchNo: this.#batchNo,
-      firstPosition: this.#batchNo * this.job.batch_rows,
-      plays: this.#plays,
-      skipped: this.#skipped,
-      rejected: this.#rejected,
-      bytesRead: this.#bytesRead,
-    };
-    [this.#plays, this.#skipped, this.#rejected, this.#records] = [[], [], [], 0];
-    return batch;
+  async #write(batch: JudgedBatch, readAt: number): Promise<BatchOutcome> {
+    const outcome = await this.#committer.commit(batch, this.deps.resolver);
+    if (outcome.outcome !== "committed") return outcome;
+    const { counts, reasons } = outcome;
+    this.deps.observer.batchCommitted({
+      format: this.format.name,
+      dryRun: this.job.dry_run,
+      counts,
+      reasons,
+      seconds: (performance.now() - readAt) / 1000,
+    });
+    if (counts.rejected > 0) await this.#refuseHopeless();
+    return outcome;
   }
 
   async #settle(): Promise<void> {
@@ -183,11 +146,24 @@ export class PartReader {
     if (result.outcome.outcome === "stopped") this.#stopped = result.outcome;
   }
 
-  async #markedBatches(): Promise<Map<number, number>> {
-    const found = await this.deps.pool.query<{ batch_no: number; read: number }>(
-      "select batch_no, read from import_batches where job_id = $1 and part_no = $2",
+  /** Whole batches only: what is in is in, and the limit is passed by no more than what was under way. */
+  async #refuseHopeless(): Promise<void> {
+    const { maxRejected } = this.deps.limits;
+    if ((await rejectedOf(this.deps.pool, this.job.id)) <= maxRejected) return;
+    throw new ImportError(
+      "resource_limit",
+      `More than ${maxRejected} records of this import could not be read; the rest of this file was not looked at`,
+    );
+  }
+
+  async #batches(): Promise<BatchBuilder> {
+    const markers = await this.deps.pool.query<Marker>(
+      `select batch_no as "batchNo", first_position as "firstPosition", read
+         from import_batches where job_id = $1 and part_no = $2 order by batch_no`,
       [this.job.id, this.part.part_no],
     );
-    return new Map(found.rows.map((row) => [row.batch_no, row.read]));
+    const { id: jobId, user_id: userId, attempt, batch_rows: rows } = this.job;
+    const part = { jobId, userId, attempt, partNo: this.part.part_no };
+    return new BatchBuilder(part, { rows, chars: this.deps.limits.batchChars }, markers.rows);
   }
 }

@@ -3,17 +3,15 @@
  * committed twice, at once or after a crash, has its effect once: the marker's key decides. See docs/adr/0007.
  */
 import type { Pool, PoolClient } from "pg";
-import { duplicateReasonByNumber, SKIP_REASONS } from "../verdicts.js";
-import type { BatchOutcome, Counts, JudgedBatch, PlayRecord, ReasonCounts, RejectedRecord } from "./batch.js";
-import { readOf } from "./batch.js";
-import { copyInto, copyRow } from "./copyText.js";
+import type { BatchOutcome, Counts, JudgedBatch, PlayRecord, RejectedRecord } from "./batch.js";
+import { judgeDryPlays } from "./dryPlays.js";
+import { keepRows } from "./keptRows.js";
+import { claimedRange, completeMarker, countsOf, insertMarker, reasonsOf } from "./marker.js";
 import { ensureStaging, writePlays } from "./plays.js";
 import type { Claims, PlacedPlay } from "./plays.js";
 import type { CatalogueResolver } from "./resolver.js";
 import { complaintOf, inTransaction, isolateRefused, refusalOf } from "./transaction.js";
 
-/** Skipped rows beyond this many of a job are kept as position and reason only. */
-export const SKIPPED_ROWS_KEPT = 100_000;
 /** A twin of this batch, stalled in its transaction, is waited for no longer than this. */
 const LOCK_TIMEOUT_MS = 15_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000;
@@ -23,6 +21,8 @@ export type CommitMoment = "before-commit" | "after-commit";
 
 export interface BatchCommitterOptions {
   readonly pool: Pool;
+  /** Everything is done and written down but the plays themselves, and their places in the catalogue. */
+  readonly dryRun?: boolean;
   /** Called around each COMMIT; tests stop the process here. */
   readonly onCommit?: (batch: JudgedBatch, moment: CommitMoment) => void;
 }
@@ -42,18 +42,29 @@ export class BatchCommitter {
    * the same batch is the way to find out.
    */
   async commit(batch: JudgedBatch, resolver: CatalogueResolver): Promise<BatchOutcome> {
+    try {
+      const outcome =
+        this.options.dryRun === true
+          ? await this.#write(batch, (client) => judgeDryPlays(client, batch, batch.plays))
+          : await this.#commitPlays(batch, resolver);
+      if (outcome.outcome === "committed") this.options.onCommit?.(batch, "after-commit");
+      return outcome;
+    } catch (error) {
+      if (refusalOf(error) !== "owner") throw error;
+      return { outcome: "stopped", why: "owner_gone" };
+    }
+  }
+
+  async #commitPlays(batch: JudgedBatch, resolver: CatalogueResolver): Promise<BatchOutcome> {
     let current = batch;
     for (let repairs = 0; ; repairs += 1) {
       const placed = await this.#place(current, resolver);
       current = placed.batch;
       try {
-        const outcome = await this.#write(current, placed.plays);
-        if (outcome.outcome === "committed") this.options.onCommit?.(current, "after-commit");
-        return outcome;
+        return await this.#write(current, (client) => writePlays(client, batch, placed.plays), ensureStaging);
       } catch (error) {
         const refusal = refusalOf(error);
-        if (refusal === "owner") return { outcome: "stopped", why: "owner_gone" };
-        if (refusal === null || repairs >= MAX_REPAIRS) throw error;
+        if ((refusal !== "catalogue" && refusal !== "value") || repairs >= MAX_REPAIRS) throw error;
         if (refusal === "catalogue") resolver.forget();
         else current = await this.#withoutRefused(current, placed.plays, error);
       }
@@ -85,10 +96,14 @@ export class BatchCommitter {
     const refused = await isolateRefused(plays, async (run) => {
       const rollback = new Stop({ outcome: "already" });
       try {
-        await this.#transaction(async (client) => {
-          await writePlays(client, { userId, jobId }, run);
-          throw rollback;
-        });
+        await inTransaction(
+          this.options.pool,
+          async (client) => {
+            await writePlays(client, { userId, jobId }, run);
+            throw rollback;
+          },
+          ensureStaging,
+        );
       } catch (cause) {
         if (cause !== rollback) throw cause;
       }
@@ -97,28 +112,31 @@ export class BatchCommitter {
     return rejectPlays(batch, new Map([...refused].map(([play, cause]) => [play.position, cause])));
   }
 
-  async #write(batch: JudgedBatch, plays: readonly PlacedPlay[]): Promise<BatchOutcome> {
+  async #write(
+    batch: JudgedBatch,
+    claim: (client: PoolClient) => Promise<Claims>,
+    setUp?: (client: PoolClient) => Promise<void>,
+  ): Promise<BatchOutcome> {
+    const write = async (client: PoolClient): Promise<BatchOutcome> => {
+      await lockUser(client, batch.userId);
+      if (!(await insertMarker(client, batch))) throw new Stop({ outcome: "already" });
+      await checkJob(client, batch);
+      const claims = await claim(client);
+      const result = { counts: countsOf(batch, claims), reasons: reasonsOf(batch, claims) };
+      await keepRows(client, batch);
+      // A dry run says which plays it found, but has no claim on them.
+      const claimed = this.options.dryRun === true ? null : claimedRange(claims);
+      await completeMarker(client, batch, claims, result, claimed);
+      await advanceJob(client, batch, result.counts);
+      this.options.onCommit?.(batch, "before-commit");
+      return { outcome: "committed", ...result };
+    };
     try {
-      return await this.#transaction(async (client) => {
-        await lockUser(client, batch.userId);
-        await insertMarker(client, batch);
-        await checkJob(client, batch);
-        const claims = await writePlays(client, batch, plays);
-        const counts = countsOf(batch, claims);
-        await keepRows(client, batch);
-        await completeMarker(client, batch, claims, counts);
-        await advanceJob(client, batch, counts);
-        this.options.onCommit?.(batch, "before-commit");
-        return { outcome: "committed", counts };
-      });
+      return await inTransaction(this.options.pool, write, setUp);
     } catch (error) {
       if (error instanceof Stop) return error.result;
       throw error;
     }
-  }
-
-  async #transaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    return inTransaction(this.options.pool, work, ensureStaging);
   }
 }
 
@@ -157,18 +175,6 @@ async function lockUser(client: PoolClient, userId: string): Promise<void> {
   );
 }
 
-/** First of all writes: a twin of this batch waits here until the other has committed or rolled back. */
-async function insertMarker(client: PoolClient, batch: JudgedBatch): Promise<void> {
-  const marked = await client.query(
-    `insert into import_batches (job_id, part_no, batch_no, read, inserted, duplicate, skipped, rejected, reasons,
-       claimed_ids, claimed_positions, claimed_reasons, skipped_positions, skipped_reasons, first_position)
-     values ($1, $2, $3, 0, 0, 0, 0, 0, '{}', '{}', '{}', '{}', '{}', '{}', $4)
-     on conflict (job_id, part_no, batch_no) do nothing`,
-    [batch.jobId, batch.partNo, batch.batchNo, batch.firstPosition],
-  );
-  if (marked.rowCount === 0) throw new Stop({ outcome: "already" });
-}
-
 /** Saves the work when the answer is no already; `advanceJob` asks again, then for good. */
 async function checkJob(client: PoolClient, { jobId, attempt }: JudgedBatch): Promise<void> {
   const found = await client.query<{ status: string; attempt: number }>(
@@ -183,82 +189,15 @@ async function checkJob(client: PoolClient, { jobId, attempt }: JudgedBatch): Pr
   if (job.status !== "running") throw new Stop({ outcome: "stopped", why: "closed" });
 }
 
-async function keepRows(client: PoolClient, batch: JudgedBatch): Promise<void> {
-  const skipped = batch.skipped.slice(0, await roomForSkipped(client, batch));
-  const rows = [
-    ...skipped.map((row) => ({ ...row, verdict: "skipped" })),
-    ...batch.rejected.map((row) => ({ ...row, verdict: "rejected" })),
-  ];
-  if (rows.length === 0) return;
-  await copyInto(
-    client,
-    "import_rows (job_id, part_no, position, verdict, reason, message, excerpt)",
-    rows.map((row) =>
-      copyRow([
-        batch.jobId,
-        batch.partNo,
-        row.position,
-        row.verdict,
-        row.reason,
-        withoutNul(row.message),
-        row.excerpt === null ? null : withoutNul(row.excerpt),
-      ]),
-    ),
-  );
-}
-
-/** A part that is imported at the same moment is not seen: the limit may be passed by what is in flight. */
-async function roomForSkipped(client: PoolClient, { jobId, skipped }: JudgedBatch): Promise<number> {
-  if (skipped.length === 0) return 0;
-  const sum = await client.query<{ skipped: number }>(
-    "select coalesce(sum(skipped), 0)::bigint as skipped from import_parts where job_id = $1",
-    [jobId],
-  );
-  return Math.max(0, SKIPPED_ROWS_KEPT - (sum.rows[0]?.skipped ?? 0));
-}
-
-const withoutNul = (text: string): string => text.replaceAll("\0", "\uFFFD");
-
-const arrayText = (numbers: readonly number[]): string => `{${numbers.join(",")}}`;
-
-async function completeMarker(
-  client: PoolClient,
-  batch: JudgedBatch,
-  claims: Claims,
-  counts: Counts,
-): Promise<void> {
-  await client.query(
-    `update import_batches
-        set read = $4, inserted = $5, duplicate = $6, skipped = $7, rejected = $8, reasons = $9,
-            claimed_ids = $10, claimed_positions = $11, claimed_reasons = $12,
-            skipped_positions = $13, skipped_reasons = $14
-      where job_id = $1 and part_no = $2 and batch_no = $3`,
-    [
-      batch.jobId,
-      batch.partNo,
-      batch.batchNo,
-      counts.read,
-      counts.inserted,
-      counts.duplicate,
-      counts.skipped,
-      counts.rejected,
-      reasonsOf(batch, claims),
-      arrayText(claims.ids),
-      arrayText(claims.positions),
-      arrayText(claims.reasons),
-      arrayText(batch.skipped.map((row) => row.position)),
-      arrayText(batch.skipped.map((row) => SKIP_REASONS[row.reason].number)),
-    ],
-  );
-}
-
 /**
  * Last of all writes. Whoever closes a job locks its row, so a batch is either counted by them or does not
  * happen. A cancel or a pause asked for meanwhile does not undo the batch: it takes effect at the next one.
  */
 async function advanceJob(client: PoolClient, batch: JudgedBatch, counts: Counts): Promise<void> {
   const advanced = await client.query(
-    `update import_jobs set version = version + 1
+    `update import_jobs
+        set version = version + 1, waiting_until = null,
+            waiting_reason = case when status = 'paused' then waiting_reason end
       where id = $1 and attempt = $2 and status in ('running', 'cancelling', 'paused')`,
     [batch.jobId, batch.attempt],
   );
@@ -266,7 +205,7 @@ async function advanceJob(client: PoolClient, batch: JudgedBatch, counts: Counts
   await client.query(
     `update import_parts
         set read = read + $3, inserted = inserted + $4, duplicate = duplicate + $5, skipped = skipped + $6,
-            rejected = rejected + $7, bytes_read = greatest(bytes_read, $8)
+            rejected = rejected + $7, bytes_read = greatest(bytes_read, $8), lost_attempts = 0
       where job_id = $1 and part_no = $2`,
     [
       batch.jobId,
@@ -279,29 +218,4 @@ async function advanceJob(client: PoolClient, batch: JudgedBatch, counts: Counts
       batch.bytesRead,
     ],
   );
-}
-
-function countsOf(batch: JudgedBatch, claims: Claims): Counts {
-  const inserted = claims.reasons.filter((reason) => reason === 0).length;
-  return {
-    read: readOf(batch),
-    inserted,
-    duplicate: claims.reasons.length - inserted,
-    skipped: batch.skipped.length,
-    rejected: batch.rejected.length,
-  };
-}
-
-function reasonsOf(batch: JudgedBatch, claims: Claims): ReasonCounts {
-  return {
-    duplicate: tally(claims.reasons.filter((n) => n !== 0).map((n) => duplicateReasonByNumber.get(n)!)),
-    skipped: tally(batch.skipped.map((row) => row.reason)),
-    rejected: tally(batch.rejected.map((row) => row.reason)),
-  };
-}
-
-function tally(reasons: readonly string[]): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const reason of reasons) counts[reason] = (counts[reason] ?? 0) + 1;
-  return counts;
 }

@@ -7,7 +7,7 @@ export interface BatchRef {
   readonly userId: string;
   readonly attempt: number;
   readonly partNo: number;
-  /** Place among the batches of the part. Where batches begin is a function of the file and the job alone. */
+  /** Place among the batches of the part. Where one that is in begins and ends, its marker says for good. */
   readonly batchNo: number;
   /** Index in the part of the first record. */
   readonly firstPosition: number;
@@ -62,7 +62,7 @@ export interface ReasonCounts {
  * pause, or is not this attempt's any more (`closed`), or its owner is gone; nothing was written.
  */
 export type BatchOutcome =
-  | { readonly outcome: "committed"; readonly counts: Counts }
+  | { readonly outcome: "committed"; readonly counts: Counts; readonly reasons: ReasonCounts }
   | { readonly outcome: "already" }
   | { readonly outcome: "stopped"; readonly why: "cancelling" | "paused" | "closed" | "owner_gone" };
 

@@ -80,6 +80,7 @@ describe("committing a batch", () => {
     expect(await commit(one)).to.deep.equal({
       outcome: "committed",
       counts: { read: 40, inserted: 40, duplicate: 0, skipped: 0, rejected: 0 },
+      reasons: { duplicate: {}, skipped: {}, rejected: {} },
     });
     expect(await commit(one)).to.deep.equal({ outcome: "already" });
     const part = await pool().query("select read, inserted from import_parts where job_id = $1", [one.jobId]);
@@ -234,6 +235,7 @@ describe("committing a batch", () => {
       expect(outcome).to.deep.equal({
         outcome: "committed",
         counts: { read: 90, inserted: 88, duplicate: 0, skipped: 0, rejected: 2 },
+        reasons: { duplicate: {}, skipped: {}, rejected: { database: 2 } },
       });
     } finally {
       await pool().query("alter table listening_history drop constraint test_refuses");

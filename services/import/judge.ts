@@ -1,0 +1,58 @@
+/** The verdict on one record: its format's, unless the import's options have more to say. */
+import { optionsOf } from "./jobs.js";
+import type { JobRow, PartRow } from "./jobs.js";
+import type { ImportFormat, PartContext, RawRecord, Verdict } from "./types.js";
+import { SKIP_REASONS } from "./verdicts.js";
+import type { Logger } from "../../utils/logger.js";
+import type { PlayRecord, RejectedRecord, SkippedRecord } from "./writing/batch.js";
+
+export type JudgedRecord =
+  | ({ readonly verdict: "play" } & PlayRecord)
+  | ({ readonly verdict: "skipped" } & SkippedRecord)
+  | ({ readonly verdict: "rejected" } & RejectedRecord);
+
+export type Judge = (record: RawRecord) => JudgedRecord;
+
+/**
+ * Pure in the record, the part's name and the job's row, so that every attempt judges alike. A record is skipped for
+ * the first reason that fits, in the order kind of content, private session, time range.
+ */
+export function createJudge(format: ImportFormat, job: JobRow, part: PartRow, log: Logger): Judge {
+  const { includeIncognito, from, until } = optionsOf(job);
+  const context: PartContext = { name: part.name, includeIncognito, now: job.created_at.getTime() };
+  const fromMs = from === null ? -Infinity : Date.parse(from);
+  const untilMs = until === null ? Infinity : Date.parse(until);
+
+  const judge = (value: unknown, position: number): Verdict => {
+    try {
+      return format.judge(value, context);
+    } catch (cause) {
+      // A format that throws has a fault, but only this record pays for it.
+      log.error("a format failed to judge a record", {
+        importId: job.id,
+        format: format.name,
+        part: part.part_no,
+        position,
+        cause,
+      });
+      return { verdict: "rejected", reason: "malformed", message: "The record could not be judged" };
+    }
+  };
+
+  return (record) => {
+    const { position } = record;
+    if ("reason" in record) {
+      const { reason, message, excerpt } = record;
+      return { verdict: "rejected", position, reason, message, excerpt };
+    }
+    const judged = judge(record.value, position);
+    if (judged.verdict === "rejected") return { ...judged, position, excerpt: format.excerpt(record.value) };
+    if (judged.verdict === "play") {
+      const { play } = judged;
+      if (play.playedAt >= fromMs && play.playedAt < untilMs) return { verdict: "play", position, play };
+    }
+    const reason = judged.verdict === "play" ? "out_of_range" : judged.reason;
+    const message = (judged.verdict === "play" ? undefined : judged.message) ?? SKIP_REASONS[reason].sentence;
+    return { verdict: "skipped", position, reason, message, excerpt: format.excerpt(record.value) };
+  };
+}
