@@ -1,6 +1,6 @@
 /**
  * Imports one upload: prepare, then its parts in a bounded window, then finish. Everything of substance is in
- * Postgres; this code owns the order, the patience and the cancelling.
+ * Postgres; this code owns the order, the patience, the cancelling and the waiting of what is paused.
  */
 import {
   ApplicationFailure,
@@ -26,6 +26,7 @@ import type {
   PartResult,
 } from "./contracts.js";
 import { failureOf, isClosed, isFinalForJob } from "./failures.js";
+import { listenForPauses } from "./pausing.js";
 import { showPhase } from "./phases.js";
 
 const stateQuery = defineQuery<ImportState>(STATE_QUERY);
@@ -37,6 +38,7 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
   const { importId, attempt } = input;
   const run = { importId, attempt };
   const acts = activitiesFor(input.heartbeatTimeoutMs);
+  const pausing = listenForPauses(run, acts);
 
   let phase: ImportPhase = "queued";
   let progress: ImportProgress = input.resume?.progress ?? {
@@ -58,12 +60,20 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
     show();
   };
 
-  /** Returns the outcome, or null when the history has grown long and the rest belongs to a new run. */
-  const importParts = async (): Promise<ImportOutcome | null> => {
+  /** Goes on as `next`, once the job is not paused. */
+  const rest = async (next: ImportPhase): Promise<void> => {
+    enter("paused");
+    await pausing.untilResumed();
+    enter(next);
+  };
+
+  /** Returns the outcome, `paused`, or null when the history has grown long and the rest belongs to a new run. */
+  const importOpenParts = async (): Promise<ImportOutcome | "paused" | null> => {
     const scope = new CancellationScope();
-    const window = { stopped: false, full: false, failure: undefined as unknown };
+    const window = { stopped: false, paused: false, full: false, failure: undefined as unknown };
     const settle = (result: PartResult): void => {
       if (result.status === "stopped") window.stopped = true;
+      else if (result.status === "paused") window.paused = true;
       else {
         progress = {
           ...progress,
@@ -95,7 +105,8 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
       inFlight.set(partNo, work);
       show();
     };
-    const goOn = (): boolean => !window.stopped && !window.full && window.failure === undefined;
+    const goOn = (): boolean =>
+      !window.stopped && !window.paused && !pausing.asked() && !window.full && window.failure === undefined;
 
     try {
       await scope.run(async () => {
@@ -116,47 +127,74 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
     await CancellationScope.nonCancellable(() => Promise.all(inFlight.values()));
     if (window.failure !== undefined) throw window.failure as Error;
     if (window.stopped) return { outcome: "cancelled" };
+    if (window.paused || pausing.asked()) return "paused";
     return window.full ? null : { outcome: "completed" };
   };
 
-  let outcome: ImportOutcome | null;
-  let failure: unknown;
-  try {
-    if (input.resume === undefined) {
-      enter("detecting");
-      const prepared = await acts.prepare(run);
-      progress = {
-        ...progress,
-        partsTotal: prepared.partsTotal,
-        partsDone: prepared.partsTotal - prepared.partsOpen,
-      };
-      enter("importing", prepared.provider);
-    } else {
+  const importParts = async (): Promise<ImportOutcome | null> => {
+    for (;;) {
+      const outcome = await importOpenParts();
+      if (outcome !== "paused") return outcome;
+      await rest("importing");
+      afterPart = -1; // those that were paused half way are open still
+    }
+  };
+
+  const prepare = async (): Promise<void> => {
+    enter("detecting");
+    let prepared = await acts.prepare(run);
+    while (prepared.paused === true) {
+      await rest("detecting");
+      prepared = await acts.prepare(run);
+    }
+    const { partsTotal, partsOpen, provider } = prepared;
+    progress = { ...progress, partsTotal, partsDone: partsTotal - partsOpen };
+    enter("importing", provider);
+  };
+
+  let next = async (): Promise<ImportOutcome | null> => {
+    if (input.resume === undefined) await prepare();
+    else {
       phase = "importing";
       show();
     }
-    outcome = await importParts();
-  } catch (err) {
-    // Closed from elsewhere (cancelled while queued, or a newer attempt): the row says all there is to say.
-    if (isClosed(err)) return { status: "closed" };
-    failure = err;
-    outcome = isCancellation(err) ? { outcome: "cancelled" } : { outcome: "failed", ...failureOf(err) };
-  }
-  if (outcome === null) {
-    // Outside any try: it works by throwing.
-    return continueAsNew<typeof importHistory>({ ...input, resume: { afterPart, progress } });
-  }
+    return importParts();
+  };
+  for (;;) {
+    let outcome: ImportOutcome | null;
+    let failure: unknown;
+    try {
+      outcome = await next();
+    } catch (err) {
+      // Closed from elsewhere (cancelled while queued, or a newer attempt): the row says all there is to say.
+      if (isClosed(err)) return { status: "closed" };
+      failure = err;
+      outcome = isCancellation(err) ? { outcome: "cancelled" } : { outcome: "failed", ...failureOf(err) };
+    }
+    if (outcome === null) {
+      // Outside any try: it works by throwing.
+      return continueAsNew<typeof importHistory>({ ...input, resume: { afterPart, progress } });
+    }
 
-  const ending = outcome;
-  const finished = await CancellationScope.nonCancellable(async () => {
-    enter("finishing");
-    const result = await acts.finish({ ...run, ...ending });
-    enter("done");
-    return result;
-  });
-  if (failure !== undefined && isCancellation(failure)) throw failure as Error;
-  if (ending.outcome === "failed") throw ApplicationFailure.nonRetryable(ending.message, ending.code);
-  return finished;
+    const ending = outcome;
+    const finished = await CancellationScope.nonCancellable(async () => {
+      enter("finishing");
+      const result = await acts.finish({ ...run, ...ending });
+      if (result.status !== "paused") enter("done");
+      return result;
+    });
+    if (finished.status === "paused") {
+      // Its last batch was in when it was paused. It stays paused, and is closed once it is resumed.
+      next = async () => {
+        await rest("importing");
+        return importParts();
+      };
+      continue;
+    }
+    if (failure !== undefined && isCancellation(failure)) throw failure as Error;
+    if (ending.outcome === "failed") throw ApplicationFailure.nonRetryable(ending.message, ending.code);
+    return finished;
+  }
 }
 
 /** Never an execution timeout anywhere: it would end the workflow without its clean-up. */
@@ -174,14 +212,14 @@ function activitiesFor(heartbeatTimeoutMs: number) {
     scheduleToCloseTimeout: "6 hours",
     retry: { initialInterval: "2 seconds", backoffCoefficient: 2, maximumInterval: "2 minutes" },
   });
-  const { openParts, failPart, finish } = proxyActivities<
-    Pick<ImportActivities, "openParts" | "failPart" | "finish">
+  const { openParts, failPart, finish, park, unpark } = proxyActivities<
+    Pick<ImportActivities, "openParts" | "failPart" | "finish" | "park" | "unpark">
   >({
     startToCloseTimeout: "60 seconds",
     scheduleToCloseTimeout: "24 hours",
     retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "1 minute" },
   });
-  return { prepare, importPart, partOptions, openParts, failPart, finish };
+  return { prepare, importPart, partOptions, openParts, failPart, finish, park, unpark };
 }
 
 /** What the Temporal UI shows of a running import. Numbers only: file names can be personal. */

@@ -1,4 +1,4 @@
-/** Imports, for the api: accept an upload, look, cancel, retry. The work itself is done by the steps, elsewhere. */
+/** Imports, for the api: accept an upload, look, and control it. The work itself is done by the steps, elsewhere. */
 import { createHash } from "node:crypto";
 import type { Pool } from "pg";
 import type { Logger } from "../../utils/logger.js";
@@ -7,14 +7,22 @@ import { decodeCursor, encodeCursor, isPositionNumber, isPositionTime } from "..
 import { UUID_PATTERN, uuidv7 } from "../../utils/uuid.js";
 import { importWorkflowId } from "../../workflows/contracts.js";
 import type { BlobStore, StoredBlob } from "../storage/BlobStore.js";
-import { cancelJob, noSuchImport, retryJob, START_GRACE_SECONDS } from "./control.js";
+import {
+  cancelJob,
+  noSuchImport,
+  pauseJob,
+  resumeJob,
+  retryJob,
+  START_GRACE_SECONDS,
+  undoJob,
+} from "./control.js";
 import type { ImportQueue } from "./ImportQueue.js";
 import { findJob, jobsOfUser, OPEN_STATUSES } from "./jobs.js";
 import type { ImportOptions, JobRow } from "./jobs.js";
 import { ledgerRows } from "./ledger.js";
 import type { LedgerFilter, LedgerRow } from "./ledger.js";
-import { enqueueJob } from "./starting.js";
-import { viewsOf } from "./views.js";
+import { enqueueJob, enqueueUndo } from "./starting.js";
+import { firstThatFit, viewsOf } from "./views.js";
 import type { ImportJobView } from "./views.js";
 
 export interface ImportServiceDependencies {
@@ -32,12 +40,20 @@ export interface AcceptedUpload {
   readonly kind: "file";
   readonly filename: string | null;
   readonly blob: StoredBlob;
+  /** Only say what would become of each record; write no play. */
+  readonly dryRun: boolean;
   readonly options: ImportOptions;
 }
 
 export interface Page<T> {
   readonly data: T[];
   readonly nextCursor: string | null;
+}
+
+/** `changed` is false when what was asked for was so already. */
+export interface Changed {
+  readonly job: ImportJobView;
+  readonly changed: boolean;
 }
 
 const JOBS = "imports";
@@ -54,7 +70,7 @@ export class ImportService {
    * `created` is false and the second blob is deleted. Throws `UnauthorizedError` when the account was erased meanwhile.
    */
   async accept(upload: AcceptedUpload): Promise<{ job: ImportJobView; created: boolean }> {
-    const optionsHash = createHash("sha256").update(canonical(upload.options)).digest();
+    const optionsHash = createHash("sha256").update(canonical(upload)).digest();
     for (;;) {
       const id = await this.#insert(upload, optionsHash);
       if (id !== null) {
@@ -81,17 +97,17 @@ export class ImportService {
     return view!;
   }
 
-  /** Newest first. */
+  /** Newest first; fewer than `limit` when they have very many files. */
   async list(
     userId: string,
     { limit, cursor }: { readonly limit: number; readonly cursor?: string | undefined },
   ): Promise<Page<ImportJobView>> {
     const before = cursor === undefined ? null : decodeCursor(JOBS, cursor, readJobPlace);
     const jobs = await jobsOfUser(this.deps.pool, userId, limit + 1, before);
-    const page = jobs.slice(0, limit);
+    const page = await firstThatFit(this.deps.pool, jobs.slice(0, limit));
     const last = page.at(-1);
     const nextCursor =
-      jobs.length > limit && last !== undefined ? encodeCursor(JOBS, [last.cursor_at, last.id]) : null;
+      jobs.length > page.length && last !== undefined ? encodeCursor(JOBS, [last.cursor_at, last.id]) : null;
     return { data: await viewsOf(this.deps.pool, page), nextCursor };
   }
 
@@ -124,24 +140,55 @@ export class ImportService {
   }
 
   /** `changed` is false when it is cancelled already, or being cancelled. Throws `NotFoundError`, `ConflictError`. */
-  async cancel(userId: string, id: string): Promise<{ job: ImportJobView; changed: boolean }> {
+  async cancel(userId: string, id: string): Promise<Changed> {
     const { effect, attempt } = await cancelJob(this.deps.pool, userId, id, this.deps.blobKeepDays);
     if (effect !== "already") {
-      try {
-        await this.deps.queue.requestCancel({ importId: id, attempt });
-      } catch (error) {
-        // The row says it; the worker sees that at the next batch border, and the reconciler asks again.
-        this.deps.log.warn("the queue could not be asked to cancel", { importId: id, error });
-      }
+      // When it cannot be told: the row says it, the work looks there at its next batch border, the reconciler asks again.
+      await this.#tell(id, () => this.deps.queue.requestCancel({ importId: id, attempt }));
     }
     return { job: await this.find(userId, id), changed: effect !== "already" };
   }
 
+  /** `changed` is false when it was paused already. Throws `NotFoundError`, `ConflictError`. */
+  async pause(userId: string, id: string): Promise<Changed> {
+    const { changed, attempt } = await pauseJob(this.deps.pool, userId, id);
+    if (changed) await this.#tell(id, () => this.deps.queue.setPaused({ importId: id, attempt }, true));
+    return { job: await this.find(userId, id), changed };
+  }
+
   /** `changed` is false when it is queued or running. Throws `NotFoundError`, `ConflictError`. */
-  async retry(userId: string, id: string): Promise<{ job: ImportJobView; changed: boolean }> {
+  async resume(userId: string, id: string): Promise<Changed> {
+    const { changed, attempt } = await resumeJob(this.deps.pool, userId, id);
+    if (changed) {
+      const told = await this.#tell(id, () => this.deps.queue.setPaused({ importId: id, attempt }, false));
+      // Paused before it could be started, or the queue has lost it since.
+      if (told === "missing") await enqueueJob(this.deps, await this.#own(userId, id));
+    }
+    return { job: await this.find(userId, id), changed };
+  }
+
+  /** `changed` is false when it is queued or running. Throws `NotFoundError`, `ConflictError`. */
+  async retry(userId: string, id: string): Promise<Changed> {
     const { effect } = await retryJob(this.deps.pool, userId, id);
     if (effect === "queued") await enqueueJob(this.deps, await this.#own(userId, id));
     return { job: await this.find(userId, id), changed: effect === "queued" };
+  }
+
+  /** `changed` is false when it is undone, or being undone. Throws `NotFoundError`, `ConflictError`. */
+  async undo(userId: string, id: string): Promise<Changed> {
+    const { changed } = await undoJob(this.deps.pool, userId, id);
+    if (changed) await enqueueUndo(this.deps, await this.#own(userId, id));
+    return { job: await this.find(userId, id), changed };
+  }
+
+  /** Null when the queue does not answer: the row is what counts, and the reconciler looks after it. */
+  async #tell<T>(importId: string, what: () => Promise<T>): Promise<T | null> {
+    try {
+      return await what();
+    } catch (error) {
+      this.deps.log.warn("the queue could not be told of a change", { importId, error });
+      return null;
+    }
   }
 
   async #own(userId: string, id: string): Promise<JobRow> {
@@ -154,9 +201,9 @@ export class ImportService {
   async #insert(upload: AcceptedUpload, optionsHash: Buffer): Promise<string | null> {
     const id = uuidv7();
     const inserted = await this.deps.pool.query(
-      `insert into import_jobs (id, user_id, kind, source, filename, size_bytes, sha256, blob_key, options, options_hash,
-         batch_rows, workflow_id, start_attempts, next_start_at)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, now() + make_interval(secs => $13))
+      `insert into import_jobs (id, user_id, kind, source, filename, size_bytes, sha256, blob_key, dry_run, options,
+         options_hash, batch_rows, workflow_id, start_attempts, next_start_at)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, now() + make_interval(secs => $14))
        on conflict (user_id, sha256, options_hash) where status in ('queued', 'running', 'paused', 'cancelling')
        do nothing`,
       [
@@ -168,6 +215,7 @@ export class ImportService {
         upload.blob.sizeBytes,
         upload.blob.sha256,
         upload.blob.key,
+        upload.dryRun,
         upload.options,
         optionsHash,
         this.deps.batchRows,
@@ -179,9 +227,9 @@ export class ImportService {
   }
 }
 
-/** Keys in order, so that equal options are equal text. */
-function canonical(options: ImportOptions): string {
-  return JSON.stringify(Object.entries(options).sort(([a], [b]) => (a < b ? -1 : 1)));
+/** What is asked of the upload; keys in order, so that equal options are equal text. */
+function canonical({ dryRun, options }: Pick<AcceptedUpload, "dryRun" | "options">): string {
+  return JSON.stringify(Object.entries({ ...options, dryRun }).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 async function* withoutPlace(rows: AsyncIterable<LedgerRow & { place: unknown }>): AsyncGenerator<LedgerRow> {

@@ -2,6 +2,7 @@
 import type { PoolClient } from "pg";
 import type { ImportStatus, JobRow } from "./jobs.js";
 import { partsOf } from "./jobs.js";
+import type { ImportObserver } from "./observer.js";
 import { countsOf, reasonsOf } from "./progress.js";
 import { IMPORT_ERRORS } from "./verdicts.js";
 
@@ -9,6 +10,9 @@ export type Ending =
   | { readonly outcome: "completed" }
   | { readonly outcome: "cancelled" }
   | { readonly outcome: "failed"; readonly code: string; readonly message: string };
+
+/** What became of the job, for whoever counts; to be told once it is committed. */
+export type ClosedJob = Parameters<ImportObserver["jobClosed"]>[0];
 
 /**
  * Closes a job that `lockJob` holds in the same transaction, so that no batch is in flight. An ending of
@@ -20,7 +24,7 @@ export async function closeJob(
   job: JobRow,
   ending: Ending,
   keepDays: number,
-): Promise<ImportStatus> {
+): Promise<ClosedJob> {
   if (ending.outcome !== "completed") {
     // What is not settled is what a retry has to do.
     await client.query("update import_parts set status = 'queued' where job_id = $1 and status = 'running'", [
@@ -37,15 +41,17 @@ export async function closeJob(
     unsettled: parts.some((part) => part.status === "queued" || part.status === "running"),
     withErrors: totals.counts.rejected > 0 || parts.some((part) => part.status === "failed"),
   });
-  await client.query(
+  const closed = await client.query<{ seconds: number | null }>(
     `update import_jobs
         set status = $2, error_code = $3, error_message = $4, totals = $5, finished_at = now(), version = version + 1,
-            next_start_at = null, waiting_reason = null, waiting_until = null,
+            next_start_at = null, waiting_reason = null, waiting_until = null, parked_at = null,
             blob_delete_after = case when blob_key is null then null else now() + make_interval(days => $6) end
-      where id = $1`,
+      where id = $1
+      returning extract(epoch from now() - started_at)::float8 as seconds`,
     [job.id, judged.status, judged.code, judged.message, totals, keepDays],
   );
-  return judged.status;
+  const { status, code } = judged;
+  return { kind: job.kind, status, code, seconds: closed.rows[0]?.seconds ?? null };
 }
 
 function judge(

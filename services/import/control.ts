@@ -1,15 +1,21 @@
 /** What an owner may do to an import: which status allows what, and what it changes. */
-import type { Pool } from "pg";
+import type { Pool, PoolClient } from "pg";
 import { brokenConstraint } from "../../db/errors.js";
 import { ConflictError, NotFoundError } from "../../utils/errors.js";
 import { importWorkflowId } from "../../workflows/contracts.js";
 import { closeJob } from "./closing.js";
-import { lockJob } from "./jobs.js";
+import { isOpen, lockJob } from "./jobs.js";
 import type { ImportStatus, JobRow } from "./jobs.js";
 import { inTransaction } from "./writing/transaction.js";
 
 /** Before the first look of the reconciler, the caller itself tries to start the work. */
 export const START_GRACE_SECONDS = 5;
+
+/**
+ * A run that was asked to stop has so long to do it; then the job is closed over its head, so that a cancel never waits
+ * for a step that hangs, or for its turn. Whatever that step tries to commit afterwards finds the job closed.
+ */
+const CANCEL_GRACE_SECONDS = 7;
 
 export const noSuchImport = (): NotFoundError => new NotFoundError("There is no such import");
 
@@ -23,18 +29,22 @@ export async function cancelJob(
   id: string,
   keepDays: number,
 ): Promise<{ readonly effect: "closed" | "asked" | "already"; readonly attempt: number }> {
-  return inTransaction(pool, async (client) => {
-    const job = ownedBy(userId, await lockJob(client, id));
+  return withOwnJob(pool, userId, id, async (client, job) => {
     const { status, attempt } = job;
     switch (status) {
       case "queued":
-        await closeJob(client, job, { outcome: "cancelled" }, keepDays);
-        return { effect: "closed", attempt };
       case "running":
       case "paused":
+        if (status === "queued" || job.started_at === null) {
+          await closeJob(client, job, { outcome: "cancelled" }, keepDays);
+          return { effect: "closed", attempt };
+        }
         await client.query(
-          "update import_jobs set status = 'cancelling', version = version + 1 where id = $1",
-          [id],
+          `update import_jobs
+              set status = 'cancelling', waiting_reason = null, waiting_until = null, version = version + 1,
+                  next_start_at = now() + make_interval(secs => $2)
+            where id = $1`,
+          [id, CANCEL_GRACE_SECONDS],
         );
         return { effect: "asked", attempt };
       case "cancelling":
@@ -43,6 +53,72 @@ export async function cancelJob(
       default:
         throw wrongState("cancelled", status);
     }
+  });
+}
+
+/**
+ * Makes a job `paused`; what is being written is finished. `changed` is false when it was paused already. Throws
+ * `NotFoundError`, `ConflictError("wrong_state")`.
+ */
+export async function pauseJob(
+  pool: Pool,
+  userId: string,
+  id: string,
+): Promise<{ readonly changed: boolean; readonly attempt: number }> {
+  return withOwnJob(pool, userId, id, async (client, { status, attempt }) => {
+    if (status === "paused") return { changed: false, attempt };
+    if (status !== "queued" && status !== "running") throw wrongState("paused", status);
+    await client.query(
+      `update import_jobs
+          set status = 'paused', waiting_reason = 'paused_by_user', waiting_until = null, next_start_at = null,
+              version = version + 1
+        where id = $1`,
+      [id],
+    );
+    return { changed: true, attempt };
+  });
+}
+
+/**
+ * Makes a paused job `running` again, or `queued` when nothing had begun. `changed` is false when it was not paused.
+ * Throws `NotFoundError`, `ConflictError("wrong_state")`.
+ */
+export async function resumeJob(
+  pool: Pool,
+  userId: string,
+  id: string,
+): Promise<{ readonly changed: boolean; readonly attempt: number }> {
+  return withOwnJob(pool, userId, id, async (client, { status, attempt }) => {
+    if (status === "queued" || status === "running") return { changed: false, attempt };
+    if (status !== "paused") throw wrongState("resumed", status);
+    await client.query(
+      `update import_jobs
+          set status = case when started_at is null then 'queued' else 'running' end::import_status,
+              next_start_at = case when started_at is null then now() + make_interval(secs => $2) end,
+              waiting_reason = null, waiting_until = null, version = version + 1
+        where id = $1`,
+      [id, START_GRACE_SECONDS],
+    );
+    return { changed: true, attempt };
+  });
+}
+
+/**
+ * Makes a closed job `undoing`. `changed` is false when it is undone, or being undone. Throws `NotFoundError`,
+ * `ConflictError("wrong_state")` for a job that is open.
+ */
+export async function undoJob(
+  pool: Pool,
+  userId: string,
+  id: string,
+): Promise<{ readonly changed: boolean }> {
+  return withOwnJob(pool, userId, id, async (client, { status }) => {
+    if (status === "undoing" || status === "undone") return { changed: false };
+    if (isOpen(status)) throw wrongState("undone", status);
+    await client.query("update import_jobs set status = 'undoing', version = version + 1 where id = $1", [
+      id,
+    ]);
+    return { changed: true };
   });
 }
 
@@ -56,8 +132,7 @@ export async function retryJob(
   id: string,
 ): Promise<{ readonly effect: "queued" | "already" }> {
   try {
-    return await inTransaction(pool, async (client) => {
-      const job = ownedBy(userId, await lockJob(client, id));
+    return await withOwnJob(pool, userId, id, async (client, job) => {
       if (job.status === "queued" || job.status === "running") return { effect: "already" };
       if (!["failed", "cancelled", "completed_with_errors"].includes(job.status))
         throw wrongState("retried", job.status);
@@ -86,9 +161,18 @@ export async function retryJob(
   }
 }
 
-function ownedBy(userId: string, job: JobRow | undefined): JobRow {
-  if (job === undefined || job.user_id !== userId) throw noSuchImport();
-  return job;
+/** The row is held until the transaction ends, so that two who want different things come one after the other. */
+async function withOwnJob<T>(
+  pool: Pool,
+  userId: string,
+  id: string,
+  work: (client: PoolClient, job: JobRow) => Promise<T>,
+): Promise<T> {
+  return inTransaction(pool, async (client) => {
+    const job = await lockJob(client, id);
+    if (job === undefined || job.user_id !== userId) throw noSuchImport();
+    return work(client, job);
+  });
 }
 
 function wrongState(done: string, status: ImportStatus): ConflictError {

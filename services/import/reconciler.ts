@@ -1,6 +1,6 @@
 /**
- * Makes up for what was missed: starts that failed, cancels that were not heard, workflows that somebody stopped,
- * uploads whose time is over. Runs on an interval in every worker; an advisory lock lets one act at a time.
+ * Makes up for what was missed: starts that failed, cancels and wake-ups that were not heard, workflows that somebody
+ * stopped, uploads whose time is over. Runs on an interval in every worker; an advisory lock lets one act at a time.
  */
 import type { Pool } from "pg";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
@@ -12,7 +12,8 @@ import type { ImportQueue, QueueState } from "./ImportQueue.js";
 import { QueueRejectedError, QueueUnavailableError } from "./ImportQueue.js";
 import { findJob, isOpen, lockJob } from "./jobs.js";
 import type { ImportStatus } from "./jobs.js";
-import { enqueueJob } from "./starting.js";
+import type { ImportObserver } from "./observer.js";
+import { enqueueJob, enqueueUndo } from "./starting.js";
 import { inTransaction } from "./writing/transaction.js";
 
 export interface ReconcilerDependencies {
@@ -21,6 +22,7 @@ export interface ReconcilerDependencies {
   readonly blobs: BlobStore;
   readonly log: Logger;
   readonly blobKeepDays: number;
+  readonly observer: ImportObserver;
   /** Removes what interrupted uploads left in the spool; absent for storage that needs none. */
   readonly sweepSpool?: (olderThanMs: number) => Promise<number>;
 }
@@ -31,6 +33,10 @@ export interface ReconcileResult {
   readonly started: number;
   readonly cancelled: number;
   readonly repaired: number;
+  /** Resumed imports whose run had not heard of it. */
+  readonly woken: number;
+  /** Undos that were not under way. */
+  readonly undosStarted: number;
   readonly blobsDeleted: number;
 }
 
@@ -49,7 +55,7 @@ const STALE_UPLOAD_MS = 60 * 60 * 1000;
 
 /** One pass. Throws what the database throws; a queue that does not answer only ends its own part of the pass. */
 export async function reconcile(deps: ReconcilerDependencies): Promise<ReconcileResult> {
-  const nothing = { acted: false, started: 0, cancelled: 0, repaired: 0, blobsDeleted: 0 };
+  const nothing = { acted: false, ...NOTHING_DONE, blobsDeleted: 0 };
   const client = await deps.pool.connect();
   let failure: Error | undefined;
   try {
@@ -75,12 +81,16 @@ export async function reconcile(deps: ReconcilerDependencies): Promise<Reconcile
   }
 }
 
-async function withQueue(deps: ReconcilerDependencies) {
-  const done = { started: 0, cancelled: 0, repaired: 0 };
+const NOTHING_DONE = { started: 0, cancelled: 0, repaired: 0, woken: 0, undosStarted: 0 };
+
+async function withQueue(deps: ReconcilerDependencies): Promise<typeof NOTHING_DONE> {
+  const done = { ...NOTHING_DONE };
   try {
     done.started = await startQueued(deps);
     done.cancelled = await cancelAgain(deps);
-    done.repaired = await repairRunning(deps);
+    done.repaired = await repairUnderWay(deps);
+    done.woken = await wakeResumed(deps);
+    done.undosStarted = await startUndos(deps);
   } catch (error) {
     if (!(error instanceof QueueUnavailableError || error instanceof QueueRejectedError)) throw error;
     deps.log.warn("reconciling stopped: the queue does not answer, or refuses", { error });
@@ -127,10 +137,35 @@ async function cancelAgain(deps: ReconcilerDependencies): Promise<number> {
   return cancelled;
 }
 
-async function repairRunning(deps: ReconcilerDependencies): Promise<number> {
+async function repairUnderWay(deps: ReconcilerDependencies): Promise<number> {
   let repaired = 0;
-  for (const row of await openRows(deps, "running")) if (await repair(deps, row)) repaired += 1;
+  const rows = [...(await openRows(deps, "running")), ...(await openRows(deps, "paused"))];
+  for (const row of rows) if (await repair(deps, row)) repaired += 1;
   return repaired;
+}
+
+/** A run that waits on is one that did not hear it was resumed. Telling it twice does no harm. */
+async function wakeResumed(deps: ReconcilerDependencies): Promise<number> {
+  const parked = await deps.pool.query<OpenRow>(
+    `select id, attempt, status from import_jobs
+      where status in ('queued', 'running') and parked_at is not null order by random() limit $1`,
+    [AT_ONCE],
+  );
+  let woken = 0;
+  for (const { id, attempt } of parked.rows)
+    if ((await deps.queue.setPaused({ importId: id, attempt }, false)) === "requested") woken += 1;
+  return woken;
+}
+
+/** An undo has no other end than `undone`: whatever became of its run, another goes on where it was. */
+async function startUndos(deps: ReconcilerDependencies): Promise<number> {
+  let started = 0;
+  for (const row of await openRows(deps, "undoing")) {
+    if ((await deps.queue.inspect({ kind: "undo", importId: row.id })) === "open") continue;
+    const job = await findJob(deps.pool, row.id);
+    if (job?.status === "undoing" && (await enqueueUndo(deps, job)) === "started") started += 1;
+  }
+  return started;
 }
 
 /** A row whose workflow is over can only be closed from here: termination runs no clean-up. */
@@ -141,6 +176,7 @@ async function repair(deps: ReconcilerDependencies, row: OpenRow): Promise<boole
     // The queue has lost it (its database is new, say). The steps go on where the batches end.
     const job = await findJob(deps.pool, row.id);
     if (job === undefined || job.attempt !== row.attempt || !isOpen(job.status)) return false;
+    if (job.status === "paused") return false; // resuming starts it
     return (await enqueueJob(deps, job)) === "started";
   }
   if (state === "cancelled") return close(deps, row, { outcome: "cancelled" });
@@ -155,15 +191,34 @@ const STOPPED: Readonly<Record<Exclude<QueueState, "open" | "missing" | "cancell
   completed: "The workflow ended without closing the import",
 };
 
+/**
+ * Closes jobs whose run was asked to stop and has not, for it hangs, or waits for its turn, or the queue is away. Cheap,
+ * and safe beside itself and the run: call it often.
+ */
+export async function closeLateCancels(deps: ClosingDependencies): Promise<number> {
+  const late = await deps.pool.query<OpenRow>(
+    `select id, attempt, status from import_jobs where status = 'cancelling' and next_start_at <= now()
+      order by next_start_at limit $1`,
+    [AT_ONCE],
+  );
+  let closed = 0;
+  for (const row of late.rows) if (await close(deps, row, { outcome: "cancelled" })) closed += 1;
+  return closed;
+}
+
+type ClosingDependencies = Pick<ReconcilerDependencies, "pool" | "log" | "blobKeepDays" | "observer">;
+
 /** False when the row has moved on since it was read: then its workflow did close it after all. */
-async function close(deps: ReconcilerDependencies, row: OpenRow, ending: Ending): Promise<boolean> {
-  const status = await inTransaction(deps.pool, async (client) => {
+async function close(deps: ClosingDependencies, row: OpenRow, ending: Ending): Promise<boolean> {
+  const closed = await inTransaction(deps.pool, async (client) => {
     const job = await lockJob(client, row.id);
     if (job === undefined || job.attempt !== row.attempt || !isOpen(job.status)) return null;
     return closeJob(client, job, ending, deps.blobKeepDays);
   });
-  if (status === null) return false;
-  deps.log.warn("an import was closed on behalf of its workflow", { importId: row.id, status });
+  if (closed === null) return false;
+  deps.observer.jobClosed(closed);
+  const { status, code } = closed;
+  deps.log.warn("an import was closed on behalf of its workflow", { importId: row.id, status, code });
   return true;
 }
 

@@ -1,26 +1,37 @@
 import type { Logger } from "../../utils/logger.js";
-import type { EnqueueOutcome, ImportQueue } from "./ImportQueue.js";
+import type { EnqueueOutcome, ImportQueue, QueuedWork } from "./ImportQueue.js";
 import type { JobRow } from "./jobs.js";
+
+interface StartingDependencies {
+  readonly queue: ImportQueue;
+  readonly log: Logger;
+}
 
 /**
  * Hands a committed, queued job to the queue. Never throws: what fails here is tried again by the reconciler, from
  * `next_start_at` on. Null when the queue did not take it.
  */
-export async function enqueueJob(
-  deps: { readonly queue: ImportQueue; readonly log: Logger },
-  job: JobRow,
-): Promise<EnqueueOutcome | null> {
+export async function enqueueJob(deps: StartingDependencies, job: JobRow): Promise<EnqueueOutcome | null> {
+  return enqueue(deps, { kind: "import", ...addressOf(job), attempt: job.attempt, jobKind: job.kind });
+}
+
+/** The same for a job that is to be undone. */
+export async function enqueueUndo(deps: StartingDependencies, job: JobRow): Promise<EnqueueOutcome | null> {
+  return enqueue(deps, { kind: "undo", ...addressOf(job) });
+}
+
+const addressOf = (job: JobRow) => ({
+  importId: job.id,
+  userId: job.user_id,
+  provider: job.source?.split("-")[0] ?? null,
+});
+
+async function enqueue(deps: StartingDependencies, work: QueuedWork): Promise<EnqueueOutcome | null> {
   try {
-    return await deps.queue.enqueue({
-      kind: "import",
-      importId: job.id,
-      attempt: job.attempt,
-      userId: job.user_id,
-      provider: job.source?.split("-")[0] ?? null,
-      jobKind: job.kind,
-    });
+    return await deps.queue.enqueue(work);
   } catch (error) {
-    deps.log.warn("an import could not be started now", { importId: job.id, attempt: job.attempt, error });
+    const { kind, importId } = work;
+    deps.log.warn("work could not be started now", { work: kind, importId, error });
     return null;
   }
 }

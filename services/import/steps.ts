@@ -7,17 +7,21 @@
  */
 import { closeJob } from "./closing.js";
 import type { Ending } from "./closing.js";
-import { assertOpen, findJob, findPart, JobClosedError, lockJob } from "./jobs.js";
+import { assertOpen, findJob, findPart, isOpen, JobClosedError, lockJob } from "./jobs.js";
 import type { ImportStatus, RunRef } from "./jobs.js";
 import { park, unpark } from "./parking.js";
+import { PartAttempts } from "./partAttempts.js";
 import { importPart } from "./partImport.js";
 import type { PartOutcome } from "./partImport.js";
 import { prepare } from "./prepare.js";
 import type { Prepared } from "./prepare.js";
+import { deleteSpooledArchives } from "./releaseUpload.js";
 import type { StepContext, StepsDependencies } from "./stepContext.js";
 import { undoImport } from "./undo.js";
 import type { Undone } from "./undo.js";
 import { ImportError } from "./verdicts.js";
+import { noteWaiting } from "./waiting.js";
+import type { OutageReason } from "./waiting.js";
 import { CatalogueResolver } from "./writing/resolver.js";
 import { inTransaction } from "./writing/transaction.js";
 
@@ -33,22 +37,25 @@ export interface ImportSteps {
     partNo: number,
     error: { readonly code: string; readonly message: string },
   ): Promise<PartOutcome>;
-  /** Closes the job. Never cancelled half way; a second call changes nothing. */
+  /** Closes the job, unless it is complete and paused. Never cancelled half way; a second call changes nothing. */
   finish(ref: RunRef, ending: Ending): Promise<ImportStatus>;
   /** Marks a paused job as waiting to be woken; see parking.ts. */
   park(ref: RunRef): Promise<{ readonly parked: boolean }>;
   unpark(ref: RunRef): Promise<{ readonly resumed: boolean }>;
+  /** Shows what the run waits for, after a step failed because of it; never throws. See waiting.ts. */
+  noteWaiting(ref: { readonly importId: string; readonly attempt?: number }, reason: OutageReason): Promise<void>;
   /** Takes a closed import's plays back out of the history and closes it as undone. */
   undo(importId: string, context: StepContext): Promise<Undone>;
 }
 
 export function createImportSteps(deps: StepsDependencies): ImportSteps {
-  const partDeps = { ...deps, resolver: new CatalogueResolver(deps.pool) };
+  const partDeps = { ...deps, resolver: new CatalogueResolver(deps.pool), attempts: new PartAttempts() };
   return {
     prepare: (ref, context) => prepare(deps, ref, context),
     importPart: (ref, partNo, context) => importPart(partDeps, ref, partNo, context),
     park: (ref) => park(deps, ref),
     unpark: (ref) => unpark(deps, ref),
+    noteWaiting: ({ importId, attempt }, reason) => noteWaiting(deps, importId, attempt ?? null, reason),
     undo: (importId, context) => undoImport(deps, importId, context),
 
     async openParts(ref, afterPart, limit) {
@@ -79,14 +86,19 @@ export function createImportSteps(deps: StepsDependencies): ImportSteps {
     },
 
     async finish(ref, ending) {
-      return inTransaction(deps.pool, async (client) => {
+      const closed = await inTransaction(deps.pool, async (client) => {
         const job = await lockJob(client, ref.importId);
         if (job === undefined) throw new ImportError("owner_gone");
         if (job.attempt !== ref.attempt) throw new JobClosedError(ref);
-        if (job.status !== "running" && job.status !== "cancelling" && job.status !== "queued")
-          return job.status;
+        // What is paused stays so until its owner says otherwise, also when nothing is left to do.
+        const waits = job.status === "paused" && ending.outcome === "completed";
+        if (waits || !isOpen(job.status)) return job.status;
         return closeJob(client, job, ending, deps.blobKeepDays);
       });
+      const status = typeof closed === "string" ? closed : closed.status;
+      if (!isOpen(status)) await deleteSpooledArchives(deps, ref.importId);
+      if (typeof closed !== "string") deps.observer.jobClosed(closed);
+      return status;
     },
   };
 }

@@ -5,6 +5,7 @@
  */
 import type { PoolClient } from "pg";
 import { USER_PLAYS_LOCK } from "../../db/advisoryLocks.js";
+import { announceChange, historyOf } from "../../db/queries/cacheVersions.js";
 import { findJob, JobClosedError, lockJob } from "./jobs.js";
 import type { JobRow } from "./jobs.js";
 import type { StepContext, StepsDependencies } from "./stepContext.js";
@@ -65,6 +66,7 @@ async function takeBack(deps: StepsDependencies, job: JobRow, batch: BatchKey): 
     await handOver(client, heirs);
     const orphans = own.filter((id) => !heirs.has(id));
     await client.query("delete from listening_history where id = any($1::bigint[])", [orphans]);
+    await announceChange(client, historyOf(job.user_id));
     return { removed: orphans.length, handedOver: heirs.size };
   });
 }

@@ -7,6 +7,7 @@ import { expect } from "chai";
 import type pg from "pg";
 import { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
 import { deleteOrphanedUploads } from "../../../services/import/orphanedUploads.js";
+import { NO_OBSERVER } from "../../../services/import/observer.js";
 import { reconcile } from "../../../services/import/reconciler.js";
 import type { ReconcilerDependencies } from "../../../services/import/reconciler.js";
 import { importWorkflowId } from "../../../workflows/contracts.js";
@@ -51,7 +52,15 @@ describe("the reconciler", () => {
 
   const pool = (): pg.Pool => db.database.pool;
   const pass = (over: Partial<ReconcilerDependencies> = {}) =>
-    reconcile({ pool: pool(), queue, blobs: bench.blobs, log: quietLog, blobKeepDays: 7, ...over });
+    reconcile({
+      pool: pool(),
+      queue,
+      blobs: bench.blobs,
+      log: quietLog,
+      blobKeepDays: 7,
+      observer: NO_OBSERVER,
+      ...over,
+    });
   const newJob = async (set = "status = status"): Promise<string> => {
     const id = await bench.job(await insertUser(pool()), json(plays(3)));
     await pool().query(`update import_jobs set ${set} where id = $1`, [id]);
