@@ -1,7 +1,7 @@
 /** What the steps of an import stand on, and what each run of one is given. */
 import type { Pool } from "pg";
 import type { Logger } from "../../utils/logger.js";
-import type { BlobStore } from "../storage/BlobStore.js";
+import type { WorkerBlobStore } from "../storage/BlobStore.js";
 import type { ImportObserver } from "./observer.js";
 import type { ReadLimits } from "./reading/limits.js";
 import type { BatchCommitterOptions } from "./writing/BatchCommitter.js";
@@ -15,7 +15,7 @@ export interface ImportLimits extends ReadLimits {
 
 export interface StepsDependencies {
   readonly pool: Pool;
-  readonly blobs: BlobStore;
+  readonly blobs: WorkerBlobStore;
   readonly limits: ImportLimits;
   /** How long a closed import keeps its upload, for `retry`. */
   readonly blobKeepDays: number;

@@ -17,6 +17,8 @@ export interface BlobReader {
   createReadStream(start?: number, end?: number): Readable;
   /** Fills `target` from `position`; returns how many bytes were read (fewer only at the end). */
   read(target: Buffer, position: number): Promise<number>;
+  /** The same text as before only while nobody has written to the stored bytes since; cheap enough for every read. */
+  version(): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -38,3 +40,29 @@ export interface BlobStore {
   keysOlderThan(ageMs: number): AsyncIterable<string>;
   health(): Promise<{ readonly ok: boolean; readonly detail: string | null }>;
 }
+
+/**
+ * Files that the worker makes out of a stored upload, kept beside it: to make one again costs time only. They live no
+ * longer than their upload.
+ */
+export interface DerivedFiles {
+  /** Null when there is no such file. `name` is of letters and digits, chosen by us, never by an upload. */
+  openDerived(key: string, name: string): Promise<BlobReader | null>;
+  /**
+   * Makes the file of what `source` yields and opens it; one that is there already is replaced, its readers keep the
+   * old bytes. Leaves nothing behind when `source` throws, and throws the same. Throws as `BlobStore.put` does otherwise.
+   */
+  putDerived(
+    key: string,
+    name: string,
+    source: AsyncIterable<Buffer>,
+    options: { readonly maxBytes: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<BlobReader>;
+  /** Deletes all files made out of this upload, unfinished ones too; deleting what is not there is no error. */
+  deleteDerived(key: string): Promise<void>;
+  /** Keys of uploads with such files to which none was added for that long, in no order. */
+  derivedOlderThan(ageMs: number): AsyncIterable<string>;
+}
+
+/** What the worker needs of a store. */
+export type WorkerBlobStore = BlobStore & DerivedFiles;

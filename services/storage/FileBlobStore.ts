@@ -6,11 +6,15 @@ import path from "node:path";
 import { Readable } from "node:stream";
 import { PayloadTooLargeError, UnavailableError } from "../../utils/errors.js";
 import { ImportError } from "../import/verdicts.js";
-import type { BlobReader, BlobStore, StoredBlob } from "./BlobStore.js";
+import type { BlobReader, StoredBlob, WorkerBlobStore } from "./BlobStore.js";
+import { codeOf, onDisk, storageError, storageFull } from "./diskErrors.js";
+import { FileBlobReader } from "./FileBlobReader.js";
 
 const KEY = /^[0-9a-f]{32}$/;
 const PARTIAL = ".partial";
-const READ_BYTES = 256 * 1024;
+/** Folder of the files made out of an upload: its key and this. */
+const DERIVED = ".derived";
+const DERIVED_NAME = /^[0-9a-z]{1,64}$/;
 /** Bytes written between two looks at the free space. */
 const SPACE_CHECK_BYTES = 64 * 1024 ** 2;
 const GIB = 1024 ** 3;
@@ -24,10 +28,7 @@ export interface SpaceRule {
 
 const DEFAULT_SPACE_RULE: SpaceRule = { maxUsedShare: 0.8, enoughFreeBytes: 20 * GIB };
 
-/** What the file system says when it is full, over quota, or does not allow a file this large. */
-const FULL_CODES: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
-
-export class FileBlobStore implements BlobStore {
+export class FileBlobStore implements WorkerBlobStore {
   constructor(
     private readonly folder: string,
     private readonly spaceRule: SpaceRule = DEFAULT_SPACE_RULE,
@@ -77,23 +78,63 @@ export class FileBlobStore implements BlobStore {
   }
 
   async open(key: string): Promise<BlobReader> {
-    if (!KEY.test(key)) throw new ImportError("storage_lost");
-    try {
-      const file = await open(this.pathOf(key), constants.O_RDONLY | constants.O_NOFOLLOW);
-      try {
-        return new FileBlobReader(file, (await file.stat()).size);
-      } catch (error) {
-        await file.close();
-        throw error;
-      }
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") throw new ImportError("storage_lost", undefined, { cause: error });
-      throw storageError(error);
-    }
+    const reader = KEY.test(key) ? await openFile(this.pathOf(key)) : null;
+    if (reader === null) throw new ImportError("storage_lost");
+    return reader;
   }
 
   async delete(key: string): Promise<void> {
-    if (KEY.test(key)) await onDisk(() => rm(this.pathOf(key), { force: true }));
+    if (!KEY.test(key)) return;
+    await this.deleteDerived(key);
+    await onDisk(() => rm(this.pathOf(key), { force: true }));
+  }
+
+  async openDerived(key: string, name: string): Promise<BlobReader | null> {
+    return openFile(path.join(this.derivedFolder(key), derivedName(name)));
+  }
+
+  async putDerived(
+    key: string,
+    name: string,
+    source: AsyncIterable<Buffer>,
+    { maxBytes, signal }: { readonly maxBytes: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<BlobReader> {
+    signal?.throwIfAborted();
+    const folder = this.derivedFolder(key);
+    // Two workers may make the same file at once: each writes its own, and either will do.
+    const partial = path.join(folder, derivedName(name) + "." + randomBytes(8).toString("hex") + PARTIAL);
+    const file = await onDisk(async () => {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await this.requireSpace();
+      return open(partial, "wx+", 0o600);
+    });
+    try {
+      const stream = Readable.from(source, { highWaterMark: 1 });
+      let sizeBytes: number;
+      try {
+        ({ sizeBytes } = await this.write(stream, file, maxBytes, signal));
+      } finally {
+        stream.destroy();
+      }
+      await onDisk(() => rename(partial, path.join(folder, name)));
+      return new FileBlobReader(file, sizeBytes);
+    } catch (error) {
+      await file.close();
+      await rm(partial, { force: true });
+      throw error;
+    }
+  }
+
+  async deleteDerived(key: string): Promise<void> {
+    if (!KEY.test(key)) return;
+    // Tried again by Node when somebody else adds a file meanwhile.
+    await onDisk(() => rm(this.pathOf(key + DERIVED), { recursive: true, force: true, maxRetries: 3 }));
+  }
+
+  async *derivedOlderThan(ageMs: number): AsyncGenerator<string> {
+    const isDerived = (name: string): boolean =>
+      name.endsWith(DERIVED) && KEY.test(name.slice(0, -DERIVED.length));
+    for await (const name of this.namesOlderThan(ageMs, isDerived)) yield name.slice(0, -DERIVED.length);
   }
 
   async health(): Promise<{ readonly ok: boolean; readonly detail: string | null }> {
@@ -188,51 +229,32 @@ export class FileBlobStore implements BlobStore {
   private pathOf(key: string): string {
     return path.join(this.folder, key);
   }
+
+  private derivedFolder(key: string): string {
+    if (!KEY.test(key)) throw new ImportError("storage_lost");
+    return this.pathOf(key + DERIVED);
+  }
 }
 
-class FileBlobReader implements BlobReader {
-  constructor(
-    private readonly file: FileHandle,
-    readonly sizeBytes: number,
-  ) {}
+function derivedName(name: string): string {
+  if (!DERIVED_NAME.test(name))
+    throw new TypeError("A derived file has a name of lower-case letters and digits");
+  return name;
+}
 
-  createReadStream(start = 0, end = this.sizeBytes): Readable {
-    // Not fs.createReadStream: on a shared FileHandle each stream leaves a listener behind.
-    let at = start;
-    const file = this.file;
-    return new Readable({
-      highWaterMark: READ_BYTES,
-      read(): void {
-        const wanted = Math.min(READ_BYTES, end - at);
-        if (wanted <= 0) {
-          this.push(null);
-          return;
-        }
-        const target = Buffer.allocUnsafe(wanted);
-        file.read(target, 0, wanted, at).then(
-          ({ bytesRead }) => {
-            at += bytesRead;
-            this.push(bytesRead === 0 ? null : target.subarray(0, bytesRead));
-          },
-          (error: unknown) => this.destroy(error instanceof Error ? error : new Error(String(error))),
-        );
-      },
-    });
-  }
-
-  async read(target: Buffer, position: number): Promise<number> {
-    if (target.length === 0) return 0;
-    let filled = 0;
-    while (filled < target.length) {
-      const { bytesRead } = await this.file.read(target, filled, target.length - filled, position + filled);
-      if (bytesRead === 0) break;
-      filled += bytesRead;
+/** Null when there is none. Never through a link. */
+async function openFile(place: string): Promise<BlobReader | null> {
+  try {
+    const file = await open(place, constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      return new FileBlobReader(file, (await file.stat()).size);
+    } catch (error) {
+      await file.close();
+      throw error;
     }
-    return filled;
-  }
-
-  close(): Promise<void> {
-    return this.file.close();
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return null;
+    throw storageError(error);
   }
 }
 
@@ -278,31 +300,4 @@ function abortable(signal: AbortSignal | undefined): {
       }),
     dispose: () => signal?.removeEventListener("abort", abort),
   };
-}
-
-async function onDisk<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw storageError(error);
-  }
-}
-
-function storageError(error: unknown): unknown {
-  const code = codeOf(error);
-  if (code === undefined || error instanceof UnavailableError) return error;
-  if (FULL_CODES.has(code)) return storageFull("The disk for uploads is full", error);
-  return new UnavailableError("storage_unavailable", `The storage for uploads does not work (${code})`, 30, {
-    cause: error,
-  });
-}
-
-function storageFull(message: string, cause?: unknown): UnavailableError {
-  return new UnavailableError("storage_full", message, 60, { cause });
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" && "errno" in error
-    ? error.code
-    : undefined;
 }

@@ -3,10 +3,11 @@ import { isUtf8 } from "node:buffer";
 import { fromRandomAccessReaderPromise, getFileNameLowLevel, validateFileName } from "yauzl";
 import type { Entry, ZipFile } from "yauzl";
 import type { BlobReader } from "../../storage/BlobStore.js";
-import type { ImportErrorCode } from "../verdicts.js";
 import { ImportError } from "../verdicts.js";
 import { BlobAccess, readExactly } from "./blobAccess.js";
+import { containerKindOf, type FileProblem, type FileRecord } from "./container.js";
 import type { ReadLimits } from "./limits.js";
+import { exceedsRatio, ratioProblem } from "./ratio.js";
 
 const END_RECORD = 0x06054b50;
 const END_RECORD_BYTES = 22;
@@ -20,25 +21,22 @@ export const LOCAL_HEADER = 0x04034b50;
 export const LOCAL_HEADER_BYTES = 30;
 const MAX_COMMENT_BYTES = 0xffff;
 const MAX_NAME_BYTES = 1024;
-const MIB = 1024 ** 2;
 
 /** One file of the archive. Sizes and checksum are what the directory claims; nothing trusts them unchecked. */
-export interface ZipRecord {
-  /** 0-based place in the directory, folders and ignored files counted. */
-  readonly index: number;
-  readonly name: string;
-  readonly method: number;
+export interface ZipRecord extends FileRecord {
   readonly crc32: number;
+  readonly method: number;
   readonly packedBytes: number;
-  readonly unpackedBytes: number;
   /** Of the local header, in the archive's own counting (see `ZipDirectory.shift`). */
   readonly offset: number;
-  readonly problem: { readonly code: ImportErrorCode; readonly message: string } | null;
 }
 
 export interface ZipDirectory {
   /** Bytes in front of the archive that its offsets do not count, as self-extracting files have them. */
   readonly shift: number;
+  /** Of all records, ignored ones too. */
+  readonly places: number;
+  /** Without folders, `__MACOSX/` and `.DS_Store`. */
   readonly records: readonly ZipRecord[];
 }
 
@@ -50,18 +48,14 @@ interface EndRecord {
 }
 
 /**
- * Null when the upload is no ZIP at all. Throws ImportError: `not_a_zip`, `unsafe_archive`, `archive_limit`, `encrypted`;
+ * Null when the file is no ZIP at all. Throws ImportError: `not_a_zip`, `unsafe_archive`, `archive_limit`, `encrypted`;
  * its message counts entries from 1 and gives no names, which can be personal and would stay in the queue's history.
  */
 export async function readZipDirectory(blob: BlobReader, limits: ReadLimits): Promise<ZipDirectory | null> {
   const end = await findEndRecord(blob);
   if (end === null) {
     const head = await readExactly(blob, 0, Math.min(4, blob.sizeBytes));
-    if (
-      head.length === 4 &&
-      head.readUInt16BE(0) === 0x504b &&
-      [0x0304, 0x0506, 0x0708].includes(head.readUInt16BE(2))
-    ) {
+    if (containerKindOf(head) === "zip") {
       throw new ImportError(
         "not_a_zip",
         "The ZIP file has no directory at its end; it was probably cut short",
@@ -84,7 +78,11 @@ export async function readZipDirectory(blob: BlobReader, limits: ReadLimits): Pr
       `The archive unpacks to ${total} bytes; the limit is ${limits.unpackedMaxBytes}`,
     );
   }
-  return { shift: end.shift, records: records.filter(({ name }) => !isIgnored(name)) };
+  return {
+    shift: end.shift,
+    places: records.length,
+    records: records.filter(({ name }) => !isIgnored(name)),
+  };
 }
 
 /** The last end record whose comment reaches exactly to the end of the file and which points at a directory. */
@@ -198,7 +196,7 @@ function entryName(entry: Entry): string {
   return getFileNameLowLevel(flags, entry.fileNameRaw, entry.extraFields, false);
 }
 
-function problemOf(entry: Entry, limits: ReadLimits): ZipRecord["problem"] {
+function problemOf(entry: Entry, limits: ReadLimits): FileProblem | null {
   const madeOnUnix = entry.versionMadeBy >>> 8 === 3;
   const fileType = madeOnUnix ? (entry.externalFileAttributes >>> 16) & 0xf000 : 0;
   if (fileType !== 0 && fileType !== 0x8000 && fileType !== 0x4000) {
@@ -222,20 +220,6 @@ function problemOf(entry: Entry, limits: ReadLimits): ZipRecord["problem"] {
   }
   if (exceedsRatio(entry.uncompressedSize, entry.compressedSize, limits)) return ratioProblem(limits);
   return null;
-}
-
-export function exceedsRatio(unpackedBytes: number, packedBytes: number, limits: ReadLimits): boolean {
-  return unpackedBytes > MIB && unpackedBytes > packedBytes * limits.maxRatio;
-}
-
-export function ratioProblem(limits: ReadLimits): {
-  readonly code: ImportErrorCode;
-  readonly message: string;
-} {
-  return {
-    code: "archive_limit",
-    message: `The file unpacks to more than ${limits.maxRatio} times its packed size, which is the limit`,
-  };
 }
 
 /** Files that share bytes are how a small archive unpacks to a huge one while every single file looks harmless. */

@@ -1,7 +1,6 @@
 import { expect } from "chai";
 import { detectFormat } from "../../../../services/import/reading/detect.js";
-import { openUpload } from "../../../../services/import/reading/upload.js";
-import { LIMITS, buildZip, memoryBlob } from "./support.js";
+import { LIMITS, buildZip, memoryBlob, openUpload } from "./support.js";
 
 const EXTENDED = { ts: "2024-11-28T16:05:23Z", ms_played: 725, master_metadata_track_name: "x" };
 const ACCOUNT = { endTime: "2023-01-14 01:24", artistName: "x", trackName: "y", msPlayed: 75_928 };

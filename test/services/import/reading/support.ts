@@ -1,7 +1,8 @@
 /** Blobs in memory and ZIP files with any lie in them, for tests of the reading side. */
 import { Readable } from "node:stream";
 import { crc32, deflateRawSync } from "node:zlib";
-import type { ReadLimits } from "../../../../services/import/reading/upload.js";
+import * as reading from "../../../../services/import/reading/upload.js";
+import type { NestedArchives, ReadLimits, Upload } from "../../../../services/import/reading/upload.js";
 import type { RawRecord } from "../../../../services/import/types.js";
 import type { BlobReader } from "../../../../services/storage/BlobStore.js";
 
@@ -43,6 +44,7 @@ export function memoryBlob(bytes: Buffer, pieceBytes = 16 * 1024): MemoryBlob {
       blob.bytesRead += copied;
       return Promise.resolve(copied);
     },
+    version: () => Promise.resolve("1"),
     close() {
       blob.closed = true;
       return Promise.resolve();
@@ -50,6 +52,42 @@ export function memoryBlob(bytes: Buffer, pieceBytes = 16 * 1024): MemoryBlob {
   };
   return blob;
 }
+
+export interface MemoryNested extends NestedArchives {
+  /** Numbers in the order in which they were unpacked. */
+  readonly unpacked: number[];
+  readonly readers: MemoryBlob[];
+}
+
+/** Archives inside archives, kept in memory. */
+export function memoryNested(pieceBytes?: number): MemoryNested {
+  const kept = new Map<number, Buffer>();
+  const nested: MemoryNested = {
+    unpacked: [],
+    readers: [],
+    async open(number, _expected, unpack) {
+      let bytes = kept.get(number);
+      if (bytes === undefined) {
+        const pieces: Buffer[] = [];
+        for await (const piece of unpack()) pieces.push(piece);
+        bytes = Buffer.concat(pieces);
+        kept.set(number, bytes);
+        nested.unpacked.push(number);
+      }
+      const reader = memoryBlob(bytes, pieceBytes);
+      nested.readers.push(reader);
+      return reader;
+    },
+  };
+  return nested;
+}
+
+export const openUpload = (
+  blob: BlobReader,
+  filename: string | null,
+  limits: ReadLimits,
+  nested: NestedArchives = memoryNested(),
+): Promise<Upload> => reading.openUpload(blob, { filename, limits, nested });
 
 /** `bytes` as a stream of buffers of `pieceBytes`, the last one shorter. */
 export function inPieces(bytes: Buffer, pieceBytes: number): Readable {

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { deflateRawSync } from "node:zlib";
-import { openUpload, type Upload, type UploadEntry } from "../../../../services/import/reading/upload.js";
-import { LIMITS, buildZip, errorOf, memoryBlob, readAll, type ZipFileSpec } from "./support.js";
+import type { Upload, UploadEntry } from "../../../../services/import/reading/upload.js";
+import { LIMITS, buildZip, errorOf, memoryBlob, openUpload, readAll, type ZipFileSpec } from "./support.js";
 
 const open = (bytes: Buffer, filename: string | null = null, limits = LIMITS): Promise<Upload> =>
   openUpload(memoryBlob(bytes), filename, limits);
@@ -56,7 +56,7 @@ describe("walking an upload", () => {
           { name: "a.json", data: "[1]", stored: true },
         ]),
       );
-      expect(upload.kind).to.equal("zip");
+      expect(upload.kind).to.equal("archive");
       const entries = await entriesOf(upload);
       expect(entries.map(({ index, name, sizeBytes }) => [index, name, sizeBytes])).to.deep.equal([
         [1, "My Data/b.json", 3],

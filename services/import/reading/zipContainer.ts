@@ -1,19 +1,58 @@
-/** The bytes of one file of a ZIP archive, checked while they pass. */
-import { pipeline, type TransformOptions } from "node:stream";
-import { crc32, createInflateRaw, type ZlibOptions } from "node:zlib";
+/** A ZIP archive as a container: the bytes of its files, checked while they pass. */
+import { constants, crc32, inflateRawSync } from "node:zlib";
 import type { BlobReader } from "../../storage/BlobStore.js";
 import { ImportError } from "../verdicts.js";
 import { readExactly } from "./blobAccess.js";
+import { PEEK_BYTES, type Container, type FileRecord } from "./container.js";
+import { inflateRange, isZlibError } from "./inflate.js";
 import type { ReadLimits } from "./limits.js";
-import { LOCAL_HEADER, LOCAL_HEADER_BYTES, exceedsRatio, ratioProblem } from "./zipDirectory.js";
-import type { ZipRecord } from "./zipDirectory.js";
+import { exceedsRatio, ratioProblem } from "./ratio.js";
+import { LOCAL_HEADER, LOCAL_HEADER_BYTES } from "./zipDirectory.js";
+import type { ZipDirectory, ZipRecord } from "./zipDirectory.js";
+
+/** Long enough for the longest table that packed data can begin with. */
+const PEEK_PACKED_BYTES = 1024;
+
+export function zipContainer({ shift, places, records }: ZipDirectory, limits: ReadLimits): Container {
+  const byIndex = new Map(records.map((record) => [record.index, record]));
+  const recordOf = ({ index }: FileRecord): ZipRecord => {
+    const record = byIndex.get(index);
+    if (record === undefined) throw new RangeError(`The archive has no record ${index}`);
+    return record;
+  };
+  return {
+    places,
+    records,
+    peek: (reader, record) => peek(reader, shift, recordOf(record)),
+    unpack: (reader, record) => unpack(reader, shift, recordOf(record), limits),
+  };
+}
+
+async function peek(blob: BlobReader, shift: number, record: ZipRecord): Promise<Buffer> {
+  let start: number;
+  try {
+    start = shift + (await findData(blob, shift, record));
+  } catch (error) {
+    if (error instanceof ImportError && error.code === "entry_corrupt") return Buffer.alloc(0);
+    throw error;
+  }
+  const packed = await readExactly(blob, start, Math.min(PEEK_PACKED_BYTES, record.packedBytes));
+  if (record.method === 0) return packed.subarray(0, PEEK_BYTES);
+  try {
+    // Of so few bytes a whole megabyte can come at most.
+    return inflateRawSync(packed, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, PEEK_BYTES);
+  } catch (error) {
+    if (isZlibError(error)) return Buffer.alloc(0);
+    throw error;
+  }
+}
 
 /**
  * Unpacks one file. What the directory claims about it is proved here: a byte more or less than its size, or
  * another checksum, is `entry_corrupt`. As the sum of the claims was checked against the limit for the whole
  * archive, so is the sum of what is read, over any number of attempts.
  */
-export async function* unpack(
+async function* unpack(
   blob: BlobReader,
   shift: number,
   record: ZipRecord,
@@ -57,25 +96,12 @@ function stored(blob: BlobReader, start: number, record: ZipRecord): AsyncIterab
 }
 
 async function* inflated(blob: BlobReader, start: number, record: ZipRecord): AsyncGenerator<Buffer> {
-  const packed = blob.createReadStream(start, start + record.packedBytes);
-  // A high-water mark of 1 makes zlib wait for each block to be taken. With more, an error further on destroys
-  // blocks that nobody has read yet, and how many records precede a damaged place would depend on timing.
-  const options: ZlibOptions & TransformOptions = { chunkSize: 64 * 1024, readableHighWaterMark: 1 };
-  const inflate = createInflateRaw(options);
-  pipeline(packed, inflate, () => undefined);
   try {
-    for await (const bytes of inflate as AsyncIterable<Buffer>) yield bytes;
+    yield* inflateRange(blob, start, start + record.packedBytes).bytes;
   } catch (error) {
     if (isZlibError(error)) throw corrupt("The packed data of the file is damaged", error);
     throw error;
-  } finally {
-    packed.destroy();
-    inflate.destroy();
   }
-}
-
-function isZlibError(error: unknown): boolean {
-  return error instanceof Error && "code" in error && String(error.code).startsWith("Z_");
 }
 
 function corrupt(message: string, cause?: unknown): ImportError {
