@@ -4,13 +4,22 @@ import { ApplicationFailure, ApplicationFailureCategory } from "@temporalio/comm
 import { sqlState } from "../db/errors.js";
 import { JobClosedError } from "../services/import/jobs.js";
 import { ImportError } from "../services/import/verdicts.js";
+import { isPassing } from "../services/import/waiting.js";
 import { NON_RETRYABLE_FAILURES } from "../workflows/contracts.js";
+
+/** The setting's default. */
+const OUTAGE_RETRY_MS = 5000;
 
 /**
  * The failure to throw from an activity. Errors of a kind that running again may cure stay retryable; their
  * messages are replaced when they come from the database, for those can quote rows, and a history outlives an account.
+ * What is sure to pass is tried again every `outageRetryMs`, however long it takes; the rest at growing intervals.
  */
-export function toFailure(error: unknown, signal: AbortSignal): Error {
+export function toFailure(
+  error: unknown,
+  signal: AbortSignal,
+  outageRetryMs: number = OUTAGE_RETRY_MS,
+): Error {
   if (signal.aborted && isShutdown(signal.reason)) {
     // Not cancelled at all: another worker, or this one after its restart, goes on from the last batch.
     return ApplicationFailure.create({
@@ -31,10 +40,19 @@ export function toFailure(error: unknown, signal: AbortSignal): Error {
       ? nonRetryable(error.code, error.message)
       : ApplicationFailure.retryable(error.message, error.code);
   }
+  const { message, type } = describe(error);
+  return ApplicationFailure.create({
+    message,
+    type,
+    ...(isPassing(error) ? { nextRetryDelay: outageRetryMs } : {}),
+  });
+}
+
+function describe(error: unknown): { message: string; type: string } {
   const state = sqlState(error);
-  if (state !== null) return ApplicationFailure.retryable(`The database reported ${state}`, "database");
-  const message = error instanceof Error ? error.message : String(error);
-  return ApplicationFailure.retryable(message, error instanceof Error ? error.name : "unknown");
+  if (state !== null) return { message: `The database reported ${state}`, type: "database" };
+  if (error instanceof Error) return { message: error.message, type: error.name };
+  return { message: String(error), type: "unknown" };
 }
 
 const isShutdown = (reason: unknown): boolean =>

@@ -36,6 +36,10 @@ const POOL_EXHAUSTED = /^(?:timeout exceeded when trying to connect|Knex: Timeou
 /** Serialization failure, deadlock: the same transaction succeeds when it is run again from its start. */
 const CONFLICT_CODES = new Set(["40001", "40P01"]);
 
+const DISK_FULL = "53100";
+/** By the statement timeout as a rule. */
+const CANCELED = "57014";
+
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 
 /** The error and what it wraps: `cause`, Objection's `nativeError`, and the members of an AggregateError. */
@@ -79,6 +83,17 @@ export function unavailability(error: unknown): keyof typeof RETRY_AFTER_SECONDS
     if (CONNECTION_LOST.test(link.message)) return "database";
   }
   return null;
+}
+
+/**
+ * What somebody who can wait is waiting for: room on the server's disk, or the server itself. null: the error is about
+ * the statement, or about what it met, and to wait for long would not help.
+ */
+export function databaseOutage(error: unknown): "storage_full" | "database" | null {
+  const code = sqlState(error);
+  if (code === DISK_FULL) return "storage_full";
+  if (code !== null && (CONFLICT_CODES.has(code) || code === CANCELED)) return null;
+  return unavailability(error) === null ? null : "database";
 }
 
 /** The 503 that stands for `error`, with `error` as its cause; any other error comes back as it was. */
