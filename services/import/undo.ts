@@ -38,8 +38,7 @@ export async function undoImport(
 ): Promise<Undone> {
   let [removed, handedOver] = [0, 0];
   const job = await findJob(deps.pool, importId);
-  if (job?.status === "undone") return { removed, handedOver };
-  assertUndoing(job, importId);
+  if (!stillUndoing(job, importId)) return { removed, handedOver };
   // No batch can be added: one that is about to commit finds the job closed.
   const batches = await deps.pool.query<BatchKey>(
     "select part_no, batch_no from import_batches where job_id = $1 order by part_no, batch_no",
@@ -59,7 +58,7 @@ export async function undoImport(
 async function takeBack(deps: StepsDependencies, job: JobRow, batch: BatchKey): Promise<Undone> {
   return inTransaction(deps.pool, async (client) => {
     await lockPlaysAlone(client, job.user_id);
-    assertUndoing(await findJob(client, job.id), job.id);
+    if (!stillUndoing(await findJob(client, job.id), job.id)) return { removed: 0, handedOver: 0 };
     const own = await playsOf(client, job, batch);
     if (own.length === 0) return { removed: 0, handedOver: 0 };
     const heirs = await heirsOf(client, job, own);
@@ -136,8 +135,7 @@ async function handOver(client: PoolClient, heirs: ReadonlyMap<number, string>):
 async function closeAsUndone(deps: StepsDependencies, { id }: JobRow): Promise<void> {
   const closed = await inTransaction(deps.pool, async (client) => {
     const job = await lockJob(client, id);
-    if (job?.status === "undone") return null;
-    assertUndoing(job, id);
+    if (!stillUndoing(job, id)) return null;
     await client.query(
       `update import_jobs
           set status = 'undone', finished_at = now(), version = version + 1,
@@ -151,7 +149,10 @@ async function closeAsUndone(deps: StepsDependencies, { id }: JobRow): Promise<v
   deps.observer.jobClosed({ kind: closed.kind, status: "undone", code: null, seconds: null });
 }
 
-function assertUndoing(job: JobRow | undefined, importId: string): asserts job is JobRow {
+/** False when another run of this step has come to the end. Throws as `undoImport`. */
+function stillUndoing(job: JobRow | undefined, importId: string): job is JobRow {
   if (job === undefined) throw new ImportError("owner_gone");
+  if (job.status === "undone") return false;
   if (job.status !== "undoing") throw new JobClosedError({ importId, attempt: job.attempt });
+  return true;
 }
