@@ -49,8 +49,9 @@ export type PlacedLedgerRow = LedgerRow & { readonly place: LedgerPlace };
 
 interface BatchRow {
   readonly part_no: number;
-  readonly batch_no: number;
   readonly name: string;
+  readonly first_position: number;
+  readonly read: number;
   readonly claimed_ids: number[];
   readonly claimed_positions: number[];
   readonly claimed_reasons: number[];
@@ -58,46 +59,52 @@ interface BatchRow {
   readonly skipped_reasons: number[];
 }
 
+/** Positions whose texts are fetched at once: each may be a kilobyte, and a page rarely needs a whole batch of them. */
+const WINDOW = 1000;
+/** Before the first record of the first part. */
+const BEGINNING: LedgerPlace = { partNo: 0, position: -1 };
+
 /**
- * Rows in order of file and position. Reads one batch at a time and only batches with something to show, so
- * taking a page costs a page, and taking all of it no memory.
+ * Rows in order of file and position. Reads one batch at a time, only batches with something to show and only texts
+ * after the place, so taking a page costs little more than a page, and taking all of it no memory.
  */
 export async function* ledgerRows(
   pool: Pool,
-  job: { readonly id: string; readonly batch_rows: number },
+  job: { readonly id: string },
   filter: LedgerFilter,
   after: LedgerPlace | null,
 ): AsyncGenerator<PlacedLedgerRow> {
-  let from = {
-    partNo: after?.partNo ?? 0,
-    batchNo: after === null ? 0 : Math.floor(after.position / job.batch_rows),
-  };
+  let place = after ?? BEGINNING;
   for (;;) {
-    const batch = await nextBatch(pool, job.id, filter, from);
+    const batch = await nextBatch(pool, job.id, filter, place);
     if (batch === undefined) return;
-    for (const row of await rowsOf(pool, job, batch)) {
-      const passed =
-        after !== null && row.place.partNo === after.partNo && row.place.position <= after.position;
-      if (passed || (filter.verdict !== undefined && row.verdict !== filter.verdict)) continue;
-      if (filter.reason !== undefined && row.reason !== filter.reason) continue;
-      yield row;
+    const { part_no: partNo, first_position: first } = batch;
+    const last = first + batch.read - 1;
+    const listed = listedRows(batch, filter);
+    let from = partNo === place.partNo ? Math.max(first, place.position + 1) : first;
+    for (; from <= last; from += WINDOW) {
+      const window = { from, to: Math.min(from + WINDOW - 1, last) };
+      const kept = await keptRows(pool, job.id, batch, filter, window);
+      yield* merged(listed, kept, window);
     }
-    from = { partNo: batch.part_no, batchNo: batch.batch_no + 1 };
+    place = { partNo, position: last };
   }
 }
 
+/** The first batch that reaches beyond the place and has something to show. */
 async function nextBatch(
   pool: Pool,
   jobId: string,
   { verdict, reason }: LedgerFilter,
-  from: { readonly partNo: number; readonly batchNo: number },
+  place: LedgerPlace,
 ): Promise<BatchRow | undefined> {
   const found = await pool.query<BatchRow>(
-    `select b.part_no, b.batch_no, p.name, b.claimed_ids, b.claimed_positions, b.claimed_reasons, b.skipped_positions,
-            b.skipped_reasons
+    `select b.part_no, p.name, b.first_position, b.read, b.claimed_ids, b.claimed_positions, b.claimed_reasons,
+            b.skipped_positions, b.skipped_reasons
        from import_batches b
        join import_parts p on p.job_id = b.job_id and p.part_no = b.part_no
-      where b.job_id = $1 and (b.part_no, b.batch_no) >= ($2, $3)
+      where b.job_id = $1 and b.part_no >= $2
+        and (b.part_no > $2 or b.first_position::bigint + b.read - 1 > $3)
         and exists (
           select 1 from jsonb_each(b.reasons) v
            where v.key = coalesce($4, v.key)
@@ -105,18 +112,26 @@ async function nextBatch(
         )
       order by b.part_no, b.batch_no
       limit 1`,
-    [jobId, from.partNo, from.batchNo, verdict ?? null, reason ?? null],
+    [jobId, place.partNo, place.position, verdict ?? null, reason ?? null],
   );
   return found.rows[0];
 }
 
-async function rowsOf(
+interface Window {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Skipped and rejected rows that have a text of their own. */
+async function keptRows(
   pool: Pool,
-  job: { readonly id: string; readonly batch_rows: number },
+  jobId: string,
   batch: BatchRow,
+  { verdict, reason }: LedgerFilter,
+  { from, to }: Window,
 ): Promise<PlacedLedgerRow[]> {
+  if (verdict === "duplicate") return [];
   const { part_no: partNo, name: part } = batch;
-  const first = batch.batch_no * job.batch_rows;
   const kept = await pool.query<{
     position: number;
     verdict: "skipped" | "rejected";
@@ -125,42 +140,59 @@ async function rowsOf(
     excerpt: string | null;
   }>(
     `select position, verdict, reason, message, excerpt from import_rows
-      where job_id = $1 and part_no = $2 and position >= $3 and position < $4 order by position`,
-    [job.id, partNo, first, first + job.batch_rows],
+      where job_id = $1 and part_no = $2 and position between $3 and $4
+        and verdict = coalesce($5, verdict) and reason = coalesce($6, reason)
+      order by position`,
+    [jobId, partNo, from, to, verdict ?? null, reason ?? null],
   );
-  const rows = kept.rows.map((row): PlacedLedgerRow => {
-    return { ...row, part, listenId: null, place: { partNo, position: row.position } };
-  });
-  const withText = new Set(kept.rows.map((row) => row.position));
-  batch.skipped_positions.forEach((position, index) => {
-    if (withText.has(position)) return;
-    const reason = skipReasonByNumber.get(batch.skipped_reasons[index]!)!;
-    const { sentence } = SKIP_REASONS[reason];
+  return kept.rows.map((row) => ({
+    ...row,
+    part,
+    listenId: null,
+    place: { partNo, position: row.position },
+  }));
+}
+
+/** Rows that are numbers in the marker of their batch, with the sentence of their reason; in order of position. */
+function listedRows(batch: BatchRow, filter: LedgerFilter): PlacedLedgerRow[] {
+  const rows: PlacedLedgerRow[] = [];
+  const add = (
+    position: number,
+    row: Pick<LedgerRow, "verdict" | "reason" | "message" | "listenId">,
+  ): void => {
+    if (filter.verdict !== undefined && row.verdict !== filter.verdict) return;
+    if (filter.reason !== undefined && row.reason !== filter.reason) return;
     rows.push({
-      part,
+      part: batch.name,
       position,
-      verdict: "skipped",
-      reason,
-      message: sentence,
       excerpt: null,
-      listenId: null,
-      place: { partNo, position },
+      place: { partNo: batch.part_no, position },
+      ...row,
     });
+  };
+  batch.skipped_positions.forEach((position, index) => {
+    const reason = skipReasonByNumber.get(batch.skipped_reasons[index]!)!;
+    add(position, { verdict: "skipped", reason, message: SKIP_REASONS[reason].sentence, listenId: null });
   });
   batch.claimed_positions.forEach((position, index) => {
     const reason = duplicateReasonByNumber.get(batch.claimed_reasons[index]!);
     if (reason === undefined) return; // inserted
     const listenId = batch.claimed_ids[index]!;
-    rows.push({
-      part,
-      position,
-      verdict: "duplicate",
-      reason,
-      message: DUPLICATE_REASONS[reason].sentence,
-      excerpt: null,
-      listenId: listenId === 0 ? null : listenId,
-      place: { partNo, position },
-    });
+    const { sentence: message } = DUPLICATE_REASONS[reason];
+    add(position, { verdict: "duplicate", reason, message, listenId: listenId === 0 ? null : listenId });
   });
   return rows.sort((a, b) => a.position - b.position);
+}
+
+/** Both in one order; a skipped row that was kept with its text is shown with it. */
+function merged(
+  listed: readonly PlacedLedgerRow[],
+  kept: readonly PlacedLedgerRow[],
+  { from, to }: Window,
+): PlacedLedgerRow[] {
+  const withText = new Set(kept.map((row) => row.position));
+  const others = listed.filter(
+    ({ position }) => position >= from && position <= to && !withText.has(position),
+  );
+  return [...kept, ...others].sort((a, b) => a.position - b.position);
 }

@@ -6,6 +6,7 @@ import path from "node:path";
 import { Readable } from "node:stream";
 import type pg from "pg";
 import { NO_OBSERVER } from "../../../services/import/observer.js";
+import type { ImportOptions } from "../../../services/import/jobs.js";
 import type { ImportLimits, StepContext, StepsDependencies } from "../../../services/import/stepContext.js";
 import { createImportSteps } from "../../../services/import/steps.js";
 import type { ImportSteps } from "../../../services/import/steps.js";
@@ -87,6 +88,8 @@ export interface JobOptions {
   readonly filename?: string;
   readonly batchRows?: number;
   readonly source?: string | null;
+  readonly dryRun?: boolean;
+  readonly options?: Partial<Omit<ImportOptions, "source">>;
 }
 
 export async function createBench(
@@ -114,13 +117,17 @@ export async function createBench(
     pool,
     spoolDir,
     context,
-    async job(userId, upload, { filename = "upload.json", batchRows = 100, source = null } = {}) {
+    async job(
+      userId,
+      upload,
+      { filename = "upload.json", batchRows = 100, source = null, dryRun = false, options = {} } = {},
+    ) {
       const blob = await blobs.put(Readable.from([upload]), { maxBytes: 1024 ** 3 });
       const id = randomUUID();
       await pool.query(
         `insert into import_jobs (id, user_id, kind, source, filename, size_bytes, sha256, blob_key, options, options_hash,
-           batch_rows, workflow_id)
-         values ($1, $2, 'file', $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+           batch_rows, workflow_id, dry_run)
+         values ($1, $2, 'file', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
         [
           id,
           userId,
@@ -129,10 +136,11 @@ export async function createBench(
           blob.sizeBytes,
           blob.sha256,
           blob.key,
-          { source },
+          { source, ...options },
           createHash("sha256").update(id).digest(), // jobs of a test may share an upload
           batchRows,
           importWorkflowId(id, 1),
+          dryRun,
         ],
       );
       return id;
