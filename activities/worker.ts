@@ -1,39 +1,48 @@
 /** Entry point of the worker: settings, connections, activities, reconciler; and the way back in the opposite order. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { DefaultLogger, Runtime } from "@temporalio/worker";
-import type { LogLevel } from "@temporalio/worker";
+import type { Worker } from "@temporalio/worker";
 import { ConfigError, loadConfig } from "../config.js";
 import type { Config } from "../config.js";
 import { createDatabase } from "../db/knex.js";
+import type { Database } from "../db/knex.js";
 import { migrationStatus } from "../db/migrate.js";
+import { addPoolMetrics } from "../db/poolMetrics.js";
 import { TemporalImportQueue } from "../services/import/queues/TemporalImportQueue.js";
 import { deleteOrphanedUploads } from "../services/import/orphanedUploads.js";
-import { NO_OBSERVER } from "../services/import/observer.js";
-import { reconcile } from "../services/import/reconciler.js";
+import { closeLateCancels, reconcile } from "../services/import/reconciler.js";
+import type { ReconcileResult } from "../services/import/reconciler.js";
 import type { StepsDependencies } from "../services/import/stepContext.js";
 import { createImportSteps } from "../services/import/steps.js";
 import { FileBlobStore } from "../services/storage/FileBlobStore.js";
+import { onEndOfProcess, settingsOrExit } from "../utils/entryPoint.js";
 import { createLogger } from "../utils/logger.js";
 import type { Logger } from "../utils/logger.js";
+import { addProcessMetrics } from "../utils/metrics.js";
+import { OpsPortError, serveOps } from "../utils/opsServer.js";
+import type { OpsServer } from "../utils/opsServer.js";
+import { addBacklogMetrics, BacklogReader } from "./backlog.js";
+import { workerHealth } from "./health.js";
+import type { WorkerHealth } from "./health.js";
 import { createImportActivities } from "./import.js";
 import { ACTIVITY_SLOTS, connectWithPatience, createImportWorker } from "./importWorker.js";
+import { WorkerMetrics } from "./metrics.js";
+import { observeActivities } from "./observeActivities.js";
 import { registerSearchAttributes } from "./searchAttributes.js";
+import { addSpoolMetrics } from "./spoolMetrics.js";
+import { installTemporalRuntime } from "./temporalRuntime.js";
+import type { TemporalMetrics } from "./temporalRuntime.js";
 
 const CONNECT_PATIENCE_MS = 5 * 60 * 1000;
 /** A batch is a second's work; a statement that takes this long is stuck. */
 const STATEMENT_TIMEOUT_MS = 60_000;
+const LATE_CANCELS_INTERVAL_MS = 2000;
 const ORPHANS_INTERVAL_MS = 60 * 60 * 1000;
 /** Time kept back from the grace period for closing connections. */
 const CLOSING_MS = 1000;
 
 async function run(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
-  Runtime.install({
-    // The process stops as a whole, in the order below; the SDK would only drain the worker.
-    shutdownSignals: [],
-    logger: new DefaultLogger("WARN", ({ level, message, meta }) =>
-      log[LEVELS[level]](message, { sdk: meta }),
-    ),
-  });
+  const metrics = new WorkerMetrics();
+  const temporalMetrics = await installTemporalRuntime(log, config.ops.workerPort !== undefined);
   const database = createDatabase(config.database, {
     applicationName: "playlog-worker",
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
@@ -46,6 +55,16 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
     heartbeatTimeoutMs: config.imports.heartbeatTimeoutMs,
     log,
   });
+  let worker: Worker | undefined;
+  const backlog = new BacklogReader(config.database);
+  // Before anything can fail or wait: a worker that does not get on is what operators look for.
+  const ops = await serveMetrics(config, {
+    database,
+    metrics,
+    temporalMetrics,
+    backlog,
+    health: () => workerHealth(() => worker, queue, backlog),
+  });
   try {
     const { pending } = await migrationStatus(config.database.url);
     if (pending.length > 0) throw new Error(`The database lacks ${pending.length} migration(s)`);
@@ -55,40 +74,51 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       blobs,
       limits: config.imports,
       blobKeepDays: config.imports.blobKeepDays,
-      observer: NO_OBSERVER,
+      observer: metrics,
       ...crashPoint(process.env["PLAYLOG_KILL_AT"]),
     });
     const connection = await connectWithPatience(config.temporal.address, CONNECT_PATIENCE_MS, signal, log);
     try {
       await registerSearchAttributes(connection, config.temporal.namespace, log);
-      const worker = await createImportWorker({
+      const created = await createImportWorker({
         connection,
         ...config.temporal,
-        activities: createImportActivities({ steps, log }),
+        activities: observeActivities(
+          createImportActivities({ steps, log, outageRetryMs: config.imports.outageRetryMs }),
+          metrics,
+        ),
         heartbeatTimeoutMs: config.imports.heartbeatTimeoutMs,
         stopMs: Math.max(0, config.shutdownGraceMs - CLOSING_MS),
         workflowBundle: process.env["PLAYLOG_WORKFLOW_BUNDLE"],
       });
+      worker = created;
       signal.throwIfAborted();
-      signal.addEventListener("abort", () => worker.shutdown());
+      signal.addEventListener("abort", () => created.shutdown());
       const deps = {
         pool,
         queue,
         blobs,
         log,
         blobKeepDays: config.imports.blobKeepDays,
+        observer: metrics,
         sweepSpool: (olderThanMs: number) => blobs.sweep(olderThanMs),
       };
       const reconciling = new AbortController();
       const every = (intervalMs: number, name: string, pass: () => Promise<unknown>): Promise<void> =>
         repeat(name, pass, intervalMs, reconciling.signal, log);
       const upkeep = [
-        every(config.imports.reconcileIntervalMs, "reconciling", () => reconcile(deps)),
+        every(config.imports.reconcileIntervalMs, "reconciling", () =>
+          observedPass(metrics, () => reconcile(deps)),
+        ),
+        every(LATE_CANCELS_INTERVAL_MS, "closing cancelled imports", () => closeLateCancels(deps)),
         every(ORPHANS_INTERVAL_MS, "deleting orphaned uploads", () => deleteOrphanedUploads(deps)),
       ];
-      const working = worker.run();
+      const working = created.run();
       process.send?.("ready");
-      log.info("worker ready", { taskQueue: config.temporal.taskQueue });
+      log.info("worker ready", {
+        taskQueue: config.temporal.taskQueue,
+        metrics: ops === undefined ? null : `${ops.url}/metrics`,
+      });
       try {
         await working;
       } finally {
@@ -100,16 +130,48 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
     }
   } finally {
     await Promise.all([queue.close(), database.close()]);
+    await ops?.close(); // last: the end of the process is worth watching too
   }
 }
 
-const LEVELS: Readonly<Record<LogLevel, "debug" | "info" | "warn" | "error">> = {
-  TRACE: "debug",
-  DEBUG: "debug",
-  INFO: "info",
-  WARN: "warn",
-  ERROR: "error",
-};
+/** Undefined without WORKER_OPS_PORT. */
+async function serveMetrics(config: Config, sources: OpsSources): Promise<OpsServer | undefined> {
+  const { host, workerPort: port } = config.ops;
+  if (port === undefined) return undefined;
+  const { database, metrics, temporalMetrics, backlog, health } = sources;
+  const { registry } = metrics;
+  addProcessMetrics(registry);
+  addPoolMetrics(registry, database);
+  addBacklogMetrics(registry, backlog);
+  addSpoolMetrics(registry, config.spoolDir);
+  return serveOps(
+    { host, port, setting: "WORKER_OPS_PORT" },
+    {
+      metrics: async () => {
+        const [own, sdk] = await Promise.all([registry.metrics(), temporalMetrics()]);
+        return `${own}${sdk ?? ""}`;
+      },
+      health,
+    },
+  );
+}
+
+interface OpsSources {
+  readonly database: Database;
+  readonly metrics: WorkerMetrics;
+  readonly temporalMetrics: TemporalMetrics;
+  readonly backlog: BacklogReader;
+  readonly health: () => Promise<WorkerHealth>;
+}
+
+async function observedPass(metrics: WorkerMetrics, pass: () => Promise<ReconcileResult>): Promise<void> {
+  try {
+    metrics.reconciled(await pass());
+  } catch (error) {
+    metrics.reconciled(undefined);
+    throw error;
+  }
+}
 
 /** Once now, then again `intervalMs` after the end of each pass. A pass that fails is logged, and the next one tried. */
 async function repeat(
@@ -142,36 +204,20 @@ function crashPoint(place: string | undefined): Pick<StepsDependencies, "onCommi
   };
 }
 
-function readConfig(): Config {
-  try {
-    return loadConfig(process.env);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    console.error(error.message);
-    process.exit(1);
-  }
-}
-
-const config = readConfig();
+const config = settingsOrExit(
+  () => loadConfig(process.env),
+  (error) => error instanceof ConfigError,
+);
 const log = createLogger(config.log, { service: "worker" });
 const stopping = new AbortController();
 
-function stop(reason: string): void {
+onEndOfProcess(log, (reason, failed) => {
+  if (failed) process.exitCode = 1;
   if (stopping.signal.aborted) return;
   log.info("worker stopping", { reason });
   // Whatever hangs, the process is gone when its supervisor expects it to be.
   setTimeout(() => process.exit(1), config.shutdownGraceMs + CLOSING_MS).unref();
   stopping.abort(new Error(reason));
-}
-
-process.on("SIGTERM", () => stop("SIGTERM"));
-process.on("SIGINT", () => stop("SIGINT"));
-// Under a supervisor: it is gone, and nobody would stop this process any more.
-if (process.send !== undefined) process.on("disconnect", () => stop("supervisor gone"));
-process.on("unhandledRejection", (error) => {
-  log.error("unhandled rejection", { error });
-  process.exitCode = 1;
-  stop("unhandled rejection");
 });
 
 try {
@@ -180,7 +226,8 @@ try {
 } catch (error) {
   // Asked to stop while it was starting: that is no failure.
   if (!stopping.signal.aborted) {
-    log.error("worker failed", { error });
+    if (error instanceof OpsPortError) console.error(error.message);
+    else log.error("worker failed", { error });
     process.exitCode = 1;
   }
 }

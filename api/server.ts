@@ -1,15 +1,19 @@
 /** Entry point of the api: settings, connections, app, port; and the way back in the opposite order. */
 import path from "node:path";
+import type { Registry } from "prom-client";
 import { ConfigError, loadConfig } from "../config.js";
 import type { Config } from "../config.js";
 import { createDatabase } from "../db/knex.js";
+import { DatabaseListener } from "../db/listener.js";
 import { migrationStatus } from "../db/migrate.js";
-import { RevocationWatch } from "../services/auth/RevocationWatch.js";
 import { loadSigningKeys } from "../services/auth/signingKeys.js";
 import { RedisService } from "../services/cache/RedisService.js";
 import { TemporalImportQueue } from "../services/import/queues/TemporalImportQueue.js";
 import { FileBlobStore } from "../services/storage/FileBlobStore.js";
+import { onEndOfProcess, settingsOrExit } from "../utils/entryPoint.js";
 import { createLogger, type Logger } from "../utils/logger.js";
+import { addProcessMetrics } from "../utils/metrics.js";
+import { OpsPortError, serveOps, type OpsServer } from "../utils/opsServer.js";
 import { buildApp } from "./app.js";
 import { composeServices } from "./composition.js";
 import { serve } from "./httpServer.js";
@@ -24,7 +28,7 @@ async function start(config: Config, log: Logger): Promise<() => Promise<boolean
   await refusePendingMigrations(config);
   const database = createDatabase(config.database, { applicationName: "playlog-api" });
   const redis = new RedisService({ url: config.redis.url, log });
-  const watch = new RevocationWatch({ databaseUrl: config.database.url, log });
+  const listener = new DatabaseListener({ databaseUrl: config.database.url, log });
   const queue = new TemporalImportQueue({
     ...config.temporal,
     parallelParts: config.imports.parallelParts,
@@ -33,17 +37,31 @@ async function start(config: Config, log: Logger): Promise<() => Promise<boolean
   });
   const keys = await loadSigningKeys(config.home, config.auth.jwtSecret);
   const blobs = new FileBlobStore(config.spoolDir);
-  await Promise.all([redis.connect(), watch.start()]);
-  const deps = composeServices({ config, database, redis, watch, queue, blobs, keys, log });
+  const deps = composeServices({ config, database, redis, listener, queue, blobs, keys, log });
+  await Promise.all([redis.connect(), listener.start()]);
+  const ops = await serveMetrics(config, deps.metrics.registry);
   const server = await serve(buildApp(deps), config.http.host, config.http.port);
-  log.info("api ready", { url: server.url, docs: `${config.http.publicUrl}/docs` });
+  log.info("api ready", {
+    url: server.url,
+    docs: `${config.http.publicUrl}/docs`,
+    metrics: ops === undefined ? null : `${ops.url}/metrics`,
+  });
 
   return async () => {
     const finished = await server.close(Math.max(0, config.shutdownGraceMs - CLOSING_MS));
     redis.close();
-    await Promise.all([watch.close(), queue.close(), database.close()]);
+    await Promise.all([listener.close(), queue.close(), database.close()]);
+    await ops?.close(); // last: the end of the process is worth watching too
     return finished;
   };
+}
+
+/** Undefined without OPS_PORT. */
+async function serveMetrics(config: Config, registry: Registry): Promise<OpsServer | undefined> {
+  const { host, apiPort: port } = config.ops;
+  if (port === undefined) return undefined;
+  addProcessMetrics(registry);
+  return serveOps({ host, port, setting: "OPS_PORT" }, { metrics: () => registry.metrics() });
 }
 
 /** Running on an older schema would fail later, and less clearly. */
@@ -56,57 +74,38 @@ async function refusePendingMigrations(config: Config): Promise<void> {
   );
 }
 
-function readConfig(): Config {
-  try {
-    return loadConfig(process.env);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    console.error(error.message);
-    process.exit(1);
-  }
-}
-
-const config = readConfig();
+const config = settingsOrExit(
+  () => loadConfig(process.env),
+  (error) => error instanceof ConfigError,
+);
 const log = createLogger(config.log, { service: "api" });
 const starting = start(config, log);
 
 let stopping = false;
-function stop(reason: string, exitCode = 0): void {
+function stop(reason: string, failed: boolean): void {
   if (stopping) return;
   stopping = true;
   log.info("api stopping", { reason });
   // Whatever hangs, the process is gone when its supervisor expects it to be.
-  setTimeout(() => process.exit(exitCode === 0 ? 1 : exitCode), config.shutdownGraceMs + CLOSING_MS).unref();
+  setTimeout(() => process.exit(1), config.shutdownGraceMs + CLOSING_MS).unref();
   starting
     .then((close) => close())
     .then((finished) => {
       log.info("api stopped", { finished });
-      process.exit(exitCode);
+      process.exit(failed ? 1 : 0);
     })
     .catch((error: unknown) => {
       log.error("api could not stop cleanly", { error });
       process.exit(1);
     });
 }
-
-process.on("SIGTERM", () => stop("SIGTERM"));
-process.on("SIGINT", () => stop("SIGINT"));
-// Under a supervisor: it is gone, and nobody would stop this process any more.
-if (process.send !== undefined) process.on("disconnect", () => stop("supervisor gone"));
-process.on("uncaughtException", (error) => {
-  log.error("uncaught exception", { error });
-  stop("uncaught exception", 1);
-});
-process.on("unhandledRejection", (error) => {
-  log.error("unhandled rejection", { error });
-  stop("unhandled rejection", 1);
-});
+onEndOfProcess(log, stop);
 
 try {
   await starting;
   process.send?.("ready");
 } catch (error) {
-  if (error instanceof StartupError) console.error(error.message);
+  if (error instanceof StartupError || error instanceof OpsPortError) console.error(error.message);
   else log.error("api could not start", { error });
   process.exit(1);
 }
