@@ -149,8 +149,9 @@ export async function retryJob(
         [id, attempt, importWorkflowId(id, attempt), START_GRACE_SECONDS],
       );
       await client.query(
-        `update import_parts set status = 'queued', error_code = null, error_message = null, finished_at = null
-          where job_id = $1 and format is not null and status in ('running', 'failed')`,
+        `update import_parts
+            set status = 'queued', error_code = null, error_message = null, finished_at = null, lost_attempts = 0
+          where job_id = $1 and format is not null and status in ('queued', 'running', 'failed')`,
         [id],
       );
       return { effect: "queued" };

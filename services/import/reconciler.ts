@@ -244,6 +244,7 @@ async function deleteBlobs(deps: ReconcilerDependencies): Promise<number> {
       const job = due.rows[0];
       if (job === undefined) return false;
       await deps.blobs.delete(job.blob_key);
+      await client.query("delete from import_dry_keys where job_id = $1", [job.id]);
       await client.query("update import_jobs set blob_key = null, blob_delete_after = null where id = $1", [
         job.id,
       ]);

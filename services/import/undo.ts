@@ -136,6 +136,7 @@ async function closeAsUndone(deps: StepsDependencies, { id }: JobRow): Promise<v
   const closed = await inTransaction(deps.pool, async (client) => {
     const job = await lockJob(client, id);
     if (!stillUndoing(job, id)) return null;
+    await client.query("delete from import_dry_keys where job_id = $1", [id]);
     await client.query(
       `update import_jobs
           set status = 'undone', finished_at = now(), version = version + 1,
