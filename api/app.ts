@@ -3,6 +3,7 @@ import Router from "@koa/router";
 import Koa from "koa";
 import { MethodNotAllowedError } from "../utils/errors.js";
 import { authentication } from "./middleware/auth.js";
+import { caching } from "./middleware/cache.js";
 import { mountedOn } from "./middleware/endpoint.js";
 import { errorHandler } from "./middleware/errorHandler.js";
 import { requestContext } from "./middleware/requestContext.js";
@@ -30,6 +31,7 @@ export function buildApp(deps: AppDeps): App {
   app.use(requestContext(deps.log));
   app.use(errorHandler);
   app.use(authentication(deps.auth));
+  app.use(caching(deps.pages));
   app.use(root.routes());
   app.use(answerOtherMethods);
   return app;

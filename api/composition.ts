@@ -1,11 +1,14 @@
 /** Which service gets what. Connections come from outside: api/server.ts opens real ones, tests theirs. */
 import type { Config } from "../config.js";
 import type { Database } from "../db/knex.js";
+import type { DatabaseListener } from "../db/listener.js";
 import { AuthService } from "../services/auth/AuthService.js";
 import { PasswordHasher } from "../services/auth/passwords.js";
-import type { RevocationWatch } from "../services/auth/RevocationWatch.js";
+import { RevocationWatch } from "../services/auth/RevocationWatch.js";
 import { SessionStore } from "../services/auth/SessionStore.js";
 import type { SigningKeys } from "../services/auth/signingKeys.js";
+import { CacheVersions } from "../services/cache/CacheVersions.js";
+import { PageCache } from "../services/cache/PageCache.js";
 import type { RedisService } from "../services/cache/RedisService.js";
 import { HistoryService } from "../services/history/HistoryService.js";
 import type { ImportQueue } from "../services/import/ImportQueue.js";
@@ -19,8 +22,8 @@ export interface Connections {
   readonly config: Config;
   readonly database: Database;
   readonly redis: RedisService;
-  /** The caller starts and closes it; until it runs, sessions are looked up in the database. */
-  readonly watch: RevocationWatch;
+  /** The caller starts it afterwards, and closes it; until it runs, the database is asked about sessions and versions. */
+  readonly listener: DatabaseListener;
   readonly queue: ImportQueue;
   readonly blobs: BlobStore;
   readonly keys: SigningKeys;
@@ -28,10 +31,11 @@ export interface Connections {
 }
 
 export function composeServices(connections: Connections): AppDeps {
-  const { config, database, redis, watch, queue, blobs, keys, log } = connections;
+  const { config, database, redis, listener, queue, blobs, keys, log } = connections;
+  const versions = new CacheVersions({ listener, pool: database.pool });
   const auth = new AuthService({
     database,
-    sessions: new SessionStore({ database, redis, watch }),
+    sessions: new SessionStore({ database, redis, watch: new RevocationWatch(listener) }),
     passwords: new PasswordHasher({ cost: config.auth.bcryptCost }),
     keys,
     registration: config.auth.registration,
@@ -49,6 +53,7 @@ export function composeServices(connections: Connections): AppDeps {
     config,
     database,
     redis,
+    pages: new PageCache({ redis, versions }),
     queue,
     blobs,
     log,

@@ -5,6 +5,7 @@ import type { Config } from "../config.js";
 import type { Database } from "../db/knex.js";
 import type { UserRole } from "../db/models/enums.js";
 import type { AuthService } from "../services/auth/AuthService.js";
+import type { PageCache } from "../services/cache/PageCache.js";
 import type { RedisService } from "../services/cache/RedisService.js";
 import type { HistoryService } from "../services/history/HistoryService.js";
 import type { ImportService } from "../services/import/ImportService.js";
@@ -29,6 +30,10 @@ export interface AppState {
   route?: string;
   /** Path parameters as validated; handlers get them typed from `mount`. */
   params?: unknown;
+  /** Set by api/middleware/cache.ts. */
+  pages: PageCache;
+  /** Set by a handler through `keepOutOfCache`. */
+  uncacheable?: boolean;
   /** Set while and after an endpoint that needs a user runs. */
   caller?: Caller;
 }
@@ -42,6 +47,7 @@ export interface AppDeps {
   readonly config: Config;
   readonly database: Database;
   readonly redis: RedisService;
+  readonly pages: PageCache;
   readonly queue: ImportQueue;
   readonly blobs: BlobStore;
   readonly auth: AuthService;

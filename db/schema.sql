@@ -57,6 +57,39 @@ create type visibility as enum (
   'private'
 );
 
+CREATE OR REPLACE FUNCTION public.account_changed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    begin
+      perform announce_change('account', new.id);
+      return null;
+    end $function$;
+
+CREATE OR REPLACE FUNCTION public.account_gone()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    begin
+      perform announce_change(topic, old.id) from unnest(array['account', 'history']) as topic;
+      delete from cache_versions where owner = old.id;
+      return null;
+    end $function$;
+
+CREATE OR REPLACE FUNCTION public.announce_change(changed_topic text, changed_owner uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+    declare
+      -- A clock, so that a database put back from a backup never gives a version a second meaning.
+      stamp bigint := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
+    begin
+      insert into cache_versions as v (topic, owner, version) values (changed_topic, changed_owner, stamp)
+      on conflict (topic, owner) do update set version = greatest(v.version + 1, excluded.version)
+      returning v.version into stamp;
+      perform pg_notify('playlog_changed', concat_ws(' ', changed_topic, changed_owner, stamp));
+    end $function$;
+
 CREATE OR REPLACE FUNCTION public.forget_external_ids()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -124,6 +157,13 @@ create table artists (
   constraint artists_country_code CHECK ((country ~ '^[A-Z]{2}$'::text)),
   constraint artists_key_size CHECK (((octet_length(name_key) >= 1) AND (octet_length(name_key) <= 1000)))
 );
+
+create table cache_versions (
+  topic text not null,
+  owner uuid not null,
+  version bigint not null,
+  constraint cache_versions_pkey PRIMARY KEY (topic, owner)
+) with (fillfactor=50);
 
 create table connections (
   id uuid not null,
@@ -437,15 +477,22 @@ CREATE UNIQUE INDEX users_username_once ON public.users USING btree (lower(usern
 CREATE TRIGGER albums_gone AFTER DELETE ON public.albums REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_external_ids('album');
 CREATE TRIGGER artists_gone AFTER DELETE ON public.artists REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_external_ids('artist');
 CREATE TRIGGER tracks_gone AFTER DELETE ON public.tracks REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_external_ids('track');
+CREATE TRIGGER users_changed AFTER UPDATE ON public.users FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION account_changed();
+CREATE TRIGGER users_gone AFTER DELETE ON public.users FOR EACH ROW EXECUTE FUNCTION account_gone();
 
+comment on function account_changed() is 'a trigger, so that no writer can forget it: privacy settings take effect at once';
+comment on function account_gone() is 'tells who listens, and leaves no trace of the account';
 comment on table album_tracks is 'Which tracks an album has; disc and position where a source told them.';
 comment on table albums is 'Shared catalogue. An album is its artist and normalised title.';
 comment on column albums.release_date is 'YYYY, YYYY-MM or YYYY-MM-DD: as exactly as a source knows it';
+comment on function announce_change(changed_topic text, changed_owner uuid) is 'the last write of a transaction that changes what cached answers show: the row stays locked until it ends';
 comment on table api_tokens is 'Personal access tokens; only the SHA-256 of the token is kept.';
 comment on table artists is 'Shared catalogue. An artist is its normalised name.';
 comment on column artists.name is 'as the first source gave it';
 comment on column artists.name_key is 'normalised by services/catalog/keys.ts, at most 1000 bytes, never empty';
 comment on column artists.popularity is 'counted plays; refreshed set-based, never by a single play';
+comment on table cache_versions is 'Grows with each change to what cached answers show: part of their keys. No row: never changed. See docs/adr/0011.';
+comment on column cache_versions.owner is 'the user whose data the topic is about, without a foreign key because of the nil UUID: of everybody; users_gone removes the rows';
 comment on table connections is 'A user''s account at a provider, for periodic sync.';
 comment on column connections.access_token is 'AES-256-GCM, with refresh_token, under the key named by token_key_id';
 comment on table deleted_plays is 'Plays their owner deleted. An import that brings one again, or another sighting of it, adds nothing.';

@@ -4,9 +4,11 @@
  */
 import Joi from "joi";
 import type { Next } from "koa";
+import type { Scope } from "../../db/queries/cacheVersions.js";
 import { NotFoundError } from "../../utils/errors.js";
 import type { AppContext, AppMiddleware, AppRouter, Caller } from "../types.js";
 import { jsonBody, refuseBody } from "./body.js";
+import { answerCached } from "./cache.js";
 import { validate } from "./validation.js";
 
 export type Method = "get" | "post" | "put" | "patch" | "delete";
@@ -18,6 +20,8 @@ export interface ResponseDoc {
   /** Absent: no body. */
   readonly schema?: Joi.Schema;
   readonly contentType?: string;
+  /** For bodies that their schema does not explain. */
+  readonly example?: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -52,6 +56,13 @@ export interface EndpointOptions<P, Q, B, A extends Access> {
   /** Limit of a JSON body; 256 KiB by default. */
   readonly bodyMaxBytes?: number;
   readonly responses: Readonly<Record<number, ResponseDoc>>;
+  /**
+   * What the answer to a GET depends on, beside the reader and the input: its key in the cache. Null for an input
+   * whose answer is not worth keeping. Only for `auth: "user"`, and only JSON.
+   */
+  cache?(input: Input<P, Q, B, A>): readonly Scope[] | null;
+  /** Its success changes what cached answers show (see announceChange), and the caller must see it in the next one. */
+  readonly changes?: boolean;
   /** Statuses of errors beyond those every endpoint of its kind can answer, each with the reason. */
   readonly errors?: Readonly<Record<number, string>>;
 }
@@ -124,8 +135,11 @@ export function mount<P, Q, B, A extends Access>(
   // The tuple type says that the last element, and only it, is the handler; at() and slice() lose that.
   const handler = rest.at(-1) as Handler<P, Q, B, A>;
   const middleware = rest.slice(0, -1) as AppMiddleware[];
-  const { method, path, auth, params, query = noQuery } = declaration;
+  const { method, path, auth, params, query = noQuery, changes = false } = declaration;
   const readBody = bodyReader(declaration);
+  if (declaration.cache !== undefined && (method !== "get" || auth !== "user")) {
+    throw new Error(`${method} ${path} cannot be cached: there is no reader to keep it for`);
+  }
 
   const enter = async (ctx: AppContext & { readonly params: unknown }, next: Next): Promise<void> => {
     ctx.state.route = path;
@@ -136,6 +150,17 @@ export function mount<P, Q, B, A extends Access>(
     ctx.state.params = params === undefined ? {} : checkPath(params, ctx.params);
     await next();
   };
+  const answer = async (ctx: AppContext, input: Input<P, Q, B, A>): Promise<void> => {
+    const scopes = declaration.cache?.(input) ?? null;
+    if (scopes === null || input.caller === undefined) {
+      await handler(ctx, input);
+      if (changes) await ctx.state.pages.seen();
+      return;
+    }
+    const { caller, params: checked, query: asked } = input;
+    const request = { userId: caller.userId, route: path, params: checked, query: asked, scopes };
+    await answerCached(ctx, request, () => handler(ctx, input));
+  };
   const run: AppMiddleware = async (ctx) => {
     // Each part comes from the schema whose type parameter it has here; `caller` is set exactly for "user".
     const input: Record<keyof Input<P, Q, B, A>, unknown> = {
@@ -144,7 +169,7 @@ export function mount<P, Q, B, A extends Access>(
       body: await readBody(ctx),
       caller: ctx.state.caller,
     };
-    await handler(ctx, input as Input<P, Q, B, A>);
+    await answer(ctx, input as Input<P, Q, B, A>);
   };
   // Exact: by default the router takes other cases and a slash at the end for the same address.
   router.register(path, [method], [enter, ...middleware, run], { sensitive: true, strict: true });

@@ -45,6 +45,8 @@ const problem: Json = {
   additionalProperties: false,
 };
 
+const NOT_MODIFIED = "The client has this answer already: `If-None-Match` named its `ETag`";
+
 /** Version of the contract, not of the program. */
 const API_VERSION = "1.0.0";
 
@@ -98,6 +100,7 @@ function operation(endpoint: Endpoint): Json {
       ...Object.fromEntries(
         Object.entries(endpoint.responses).map(([status, response]) => [status, responseOf(response)]),
       ),
+      ...(endpoint.cache === undefined ? {} : { 304: { description: NOT_MODIFIED } }),
       ...problems(endpoint),
     },
   };
@@ -126,7 +129,9 @@ function requestBody(body: Joi.ObjectSchema | StreamBody): Json {
   return { required: true, content };
 }
 
-function responseOf({ description, schema, contentType = "application/json", headers }: ResponseDoc): Json {
+function responseOf(response: ResponseDoc): Json {
+  const { description, schema, contentType = "application/json", example, headers } = response;
+  const shown = example === undefined ? {} : { example };
   return {
     description,
     ...(headers === undefined
@@ -139,7 +144,7 @@ function responseOf({ description, schema, contentType = "application/json", hea
             ]),
           ),
         }),
-    ...(schema === undefined ? {} : { content: { [contentType]: { schema: outputSchema(schema) } } }),
+    ...(schema === undefined ? {} : { content: { [contentType]: { schema: outputSchema(schema), ...shown } } }),
   };
 }
 

@@ -219,17 +219,25 @@ export async function listenTotal(pool: pg.Pool, filters: ListenFilters): Promis
   return row.total;
 }
 
-/** One play as JSON text; null when there is none that `readerId` may see. */
-export async function listenById(pool: pg.Pool, id: number, readerId: string): Promise<string | null> {
-  const { rows } = await pool.query<{ item: string }>({
+export interface FoundListen {
+  /** The play as JSON text. */
+  readonly item: string;
+  /** Whether it is the reader's. */
+  readonly own: boolean;
+}
+
+/** Null when there is no such play that `readerId` may see. */
+export async function listenById(pool: pg.Pool, id: number, readerId: string): Promise<FoundListen | null> {
+  const { rows } = await pool.query<FoundListen>({
     name: "listen-by-id",
     text: `
-      select case when h.user_id = $2 then ${listenJson(false)} else ${listenJson(true)} end as item
+      select h.user_id = $2 as own,
+             case when h.user_id = $2 then ${listenJson(false)} else ${listenJson(true)} end as item
       from listening_history h join users u on u.id = h.user_id
       where h.id = $1 and (h.user_id = $2 or (u.history_visibility = 'public' and u.disabled_at is null))`,
     values: [id, readerId],
   });
-  return rows[0]?.item ?? null;
+  return rows[0] ?? null;
 }
 
 /** Whether anybody who is signed in may read this user's history. */

@@ -1,5 +1,6 @@
 /**
- * Sessions. PostgreSQL holds the truth; Redis holds a copy for a minute, so that most requests ask no database.
+ * Sessions. PostgreSQL holds the truth; Redis and each process hold copies for half a minute each, so that most requests
+ * ask nobody.
  *
  * A revoked session must never work again, also when Redis was away while it was revoked and comes back with the
  * copy. So a copy is believed only while the revocation watch is trusted, and the watch has the last word.
@@ -11,10 +12,16 @@ import { USER_ROLES, type UserRole } from "../../db/models/enums.js";
 import type { RedisService } from "../cache/RedisService.js";
 import { REMEMBER_MS, REVOCATION_CHANNEL, type RevocationWatch } from "./RevocationWatch.js";
 
-/** Life of a copy in Redis; far below the time for which revocations are remembered. */
-export const SESSION_COPY_SECONDS = 60;
-if (SESSION_COPY_SECONDS * 1000 * 2 > REMEMBER_MS)
+/**
+ * Life of a copy in Redis, and of one in memory, which may be made from the other: twice this is how long a change by
+ * hand in SQL may take to count. Far below the time for which revocations are remembered.
+ */
+export const SESSION_COPY_SECONDS = 30;
+if (SESSION_COPY_SECONDS * 1000 * 4 > REMEMBER_MS)
   throw new Error("copies of sessions outlive the revocation watch");
+
+/** Copies in memory, about 300 bytes each. */
+const MAX_KNOWN = 10_000;
 
 /** However often it is refreshed, a session ends after this. */
 const ABSOLUTE_DAYS = 90;
@@ -56,6 +63,8 @@ export class SessionStore {
   readonly #database: Database;
   readonly #redis: RedisService;
   readonly #watch: RevocationWatch;
+  /** Session id → its copy and until when it may be used, on the monotonic clock; in that order. */
+  readonly #known = new Map<string, { readonly state: SessionState; readonly until: number }>();
 
   constructor({ database, redis, watch }: SessionStoreOptions) {
     this.#database = database;
@@ -86,6 +95,8 @@ export class SessionStore {
    */
   async find(sessionId: string): Promise<SessionState | null> {
     if (this.#watch.isRevoked(sessionId)) return null;
+    const known = this.#watch.trusted ? this.#remembered(sessionId) : null;
+    if (known !== null) return unexpired(known);
     const load = (): Promise<SessionState | null> => this.#load(sessionId);
     const state = this.#watch.trusted
       ? await this.#redis.getOrLoad(copyKey(sessionId), SESSION_COPY_SECONDS, load, parseState)
@@ -95,7 +106,24 @@ export class SessionStore {
       await this.#redis.del(copyKey(sessionId));
       return null;
     }
-    return state !== null && state.expiresAt > Date.now() ? state : null;
+    if (state !== null) this.#remember(sessionId, state);
+    return unexpired(state);
+  }
+
+  #remembered(sessionId: string): SessionState | null {
+    const copy = this.#known.get(sessionId);
+    return copy !== undefined && copy.until > performance.now() ? copy.state : null;
+  }
+
+  /** Also while the watch is not trusted: by the time it is, it knows every revocation of a life of this copy. */
+  #remember(sessionId: string, state: SessionState): void {
+    const now = performance.now();
+    this.#known.delete(sessionId);
+    this.#known.set(sessionId, { state, until: now + SESSION_COPY_SECONDS * 1000 });
+    for (const [id, { until }] of this.#known) {
+      if (until > now && this.#known.size <= MAX_KNOWN) break;
+      this.#known.delete(id);
+    }
   }
 
   /** For checking a refresh token: also sessions that have ended. */
@@ -176,6 +204,9 @@ export class SessionStore {
       : { userId: row.user_id, role: row.role, expiresAt: row.expires_at.getTime() };
   }
 }
+
+const unexpired = (state: SessionState | null): SessionState | null =>
+  state !== null && state.expiresAt > Date.now() ? state : null;
 
 interface SessionRow {
   id: string;

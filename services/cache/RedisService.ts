@@ -4,6 +4,7 @@
  */
 import { Redis } from "ioredis";
 import type { Logger } from "../../utils/logger.js";
+import { CircuitBreaker } from "./CircuitBreaker.js";
 
 export interface RedisOptions {
   readonly url: string;
@@ -22,9 +23,8 @@ type Outcome<T> = { readonly reached: true; readonly value: T } | { readonly rea
 
 const CONNECT_TIMEOUT_MS = 1000;
 const COMMAND_TIMEOUT_MS = 300;
-/** So many failures in a row open the breaker: an outage then costs a few timeouts, not one per request. */
-const BREAKER_FAILURES = 3;
-const BREAKER_OPEN_MS = 2000;
+/** A server that refuses commands is said to do so this often. */
+const REFUSED_LOG_MS = 60_000;
 /** Keys written together must not expire together. */
 const TTL_JITTER = 0.1;
 
@@ -33,9 +33,9 @@ export class RedisService {
   readonly #log: Logger;
   readonly #namespace: string;
   readonly #loading = new Map<string, Promise<unknown>>();
-  #failures = 0;
-  #openUntil = 0;
+  readonly #breaker: CircuitBreaker;
   #reported: "up" | "down" = "up";
+  #refusedAt = -Infinity;
 
   constructor({ url, log, namespace = "playlog" }: RedisOptions) {
     this.#log = log;
@@ -49,10 +49,13 @@ export class RedisService {
       autoResendUnfulfilledCommands: false, // a command whose answer was lost may have run
       retryStrategy: (attempt) => Math.min(100 * 2 ** attempt, 2000) + Math.random() * 100,
     });
+    this.#breaker = new CircuitBreaker(async () => {
+      await this.#client.ping();
+      this.#report("up");
+    });
     this.#client.on("error", (error: Error) => this.#report("down", error));
     this.#client.on("ready", () => {
-      this.#failures = 0;
-      this.#openUntil = 0;
+      this.#breaker.succeeded();
       this.#report("up");
     });
   }
@@ -86,6 +89,25 @@ export class RedisService {
     return (await this.#run(() => this.#client.set(this.#key(key), value, "PX", ttlMs))).reached;
   }
 
+  /** Undefined when there was no answer, so that callers do not try to write to a server that is away. */
+  async getBytes(key: string): Promise<Buffer | null | undefined> {
+    const outcome = await this.#run(() => this.#client.getBuffer(this.#key(key)));
+    return outcome.reached ? outcome.value : undefined;
+  }
+
+  /** As `set`, for about `ttlSeconds`, and takes the keys of `instead` away in the same round trip. */
+  async setBytes(
+    key: string,
+    value: Buffer,
+    ttlSeconds: number,
+    instead: readonly string[] = [],
+  ): Promise<boolean> {
+    const ttlMs = Math.round(ttlSeconds * 1000 * jitter());
+    const set = this.#run(() => this.#client.set(this.#key(key), value, "PX", ttlMs));
+    if (instead.length > 0) void this.del(...instead); // sent together with the command before
+    return (await set).reached;
+  }
+
   /** False when Redis could not be reached: the keys may still be there. */
   async del(...keys: readonly string[]): Promise<boolean> {
     return (await this.#run(() => this.#client.del(keys.map((key) => this.#key(key))))).reached;
@@ -110,6 +132,14 @@ export class RedisService {
     return loading;
   }
 
+  /** For metrics; asks no server. */
+  get state(): { readonly connected: boolean; readonly breakerOpen: boolean } {
+    return {
+      connected: this.#client.status === "ready",
+      breakerOpen: this.#breaker.open,
+    };
+  }
+
   /** Asks the server even while the breaker is open. */
   async ping(): Promise<RedisHealth> {
     const started = performance.now();
@@ -123,6 +153,7 @@ export class RedisService {
 
   /** May be called twice, and without `connect`. */
   close(): void {
+    this.#breaker.close();
     this.#client.disconnect();
   }
 
@@ -136,10 +167,7 @@ export class RedisService {
     const known = found === null ? null : parse(parseJson(found));
     if (known !== null) return known;
     const value = await load();
-    if (value !== null) {
-      const jitter = 1 + (Math.random() * 2 - 1) * TTL_JITTER;
-      await this.set(key, JSON.stringify(value), ttlSeconds * jitter);
-    }
+    if (value !== null) await this.set(key, JSON.stringify(value), ttlSeconds * jitter());
     return value;
   }
 
@@ -148,18 +176,28 @@ export class RedisService {
   }
 
   async #run<T>(command: () => Promise<T>): Promise<Outcome<T>> {
-    if (performance.now() < this.#openUntil) return { reached: false };
+    if (this.#breaker.open) return { reached: false };
     try {
       const value = await command();
-      this.#failures = 0;
+      this.#breaker.succeeded();
       this.#report("up");
       return { reached: true, value };
     } catch (error) {
-      this.#failures += 1;
-      if (this.#failures >= BREAKER_FAILURES) this.#openUntil = performance.now() + BREAKER_OPEN_MS;
-      this.#report("down", error);
+      if (error instanceof Error && error.name === "ReplyError") this.#reportRefused(error);
+      else {
+        this.#breaker.failed();
+        this.#report("down", error);
+      }
       return { reached: false };
     }
+  }
+
+  /** It answers at once (out of memory, read-only, loading ...), and reads may work while writes do not. */
+  #reportRefused(error: Error): void {
+    const now = performance.now();
+    if (now - this.#refusedAt < REFUSED_LOG_MS) return;
+    this.#refusedAt = now;
+    this.#log.warn("redis refuses commands; going on without what they were for", { error });
   }
 
   /** One line per change of state, not one per command. */
@@ -170,6 +208,8 @@ export class RedisService {
     else this.#log.warn("redis does not answer; going on without it", { error });
   }
 }
+
+const jitter = (): number => 1 + (Math.random() * 2 - 1) * TTL_JITTER;
 
 function parseJson(text: string): unknown {
   try {

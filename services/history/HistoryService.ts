@@ -2,6 +2,7 @@
 import type pg from "pg";
 import {
   isHistoryPublic,
+  type FoundListen,
   listenById,
   listenPage,
   type ListenFilters,
@@ -79,11 +80,11 @@ export class HistoryService {
     };
   }
 
-  /** One play as JSON text. Throws `NotFoundError` for a play that is not there or not the reader's to see. */
-  async find(readerId: string, id: number): Promise<string> {
-    const item = await listenById(this.#pool, id, readerId);
-    if (item === null) throw new NotFoundError();
-    return item;
+  /** One play. Throws `NotFoundError` for a play that is not there or not the reader's to see. */
+  async find(readerId: string, id: number): Promise<FoundListen> {
+    const found = await listenById(this.#pool, id, readerId);
+    if (found === null) throw new NotFoundError();
+    return found;
   }
 }
 

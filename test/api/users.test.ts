@@ -44,7 +44,7 @@ describe("GET /users", () => {
     expect(byId.body).to.deep.equal(byName.body);
     expect(upper.body).to.deep.equal(byName.body);
     expect(byName.body.createdAt).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
-    expect(byName.headers.get("cache-control")).to.equal("no-store");
+    expect(byName.headers.get("cache-control")).to.equal("private, no-cache");
   });
 
   it("answers for a private account of somebody else exactly as for none", async () => {

@@ -14,7 +14,7 @@ import { serve } from "../../api/httpServer.js";
 import type { AppDeps } from "../../api/types.js";
 import { loadConfig, type Config } from "../../config.js";
 import { createDatabase } from "../../db/knex.js";
-import { RevocationWatch } from "../../services/auth/RevocationWatch.js";
+import { DatabaseListener } from "../../db/listener.js";
 import { loadSigningKeys, type SigningKeys } from "../../services/auth/signingKeys.js";
 import { RedisService } from "../../services/cache/RedisService.js";
 import type { ImportQueue } from "../../services/import/ImportQueue.js";
@@ -43,7 +43,7 @@ export interface TestApp {
   readonly port: number;
   readonly config: Config;
   readonly deps: AppDeps;
-  readonly watch: RevocationWatch;
+  readonly listener: DatabaseListener;
   readonly databaseUrl: string;
   /** Knows the namespace of this app's keys; for looking at them and for breaking them. */
   readonly redisKeys: { readonly client: Redis; readonly namespace: string };
@@ -77,20 +77,20 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const lines: string[] = [];
   const log = createLogger(config.log, { service: "api" }, collector(lines));
   const redis = new RedisService({ url: config.redis.url, log, namespace });
-  const watch = new RevocationWatch({ databaseUrl: config.database.url, log });
+  const listener = new DatabaseListener({ databaseUrl: config.database.url, log });
   const queue = options.queue ?? temporalQueue(config, log);
   const deps = composeServices({
     config,
     database,
     redis,
-    watch,
+    listener,
     queue,
     blobs: options.blobs ?? new FileBlobStore(config.spoolDir),
     keys: options.keys ?? (await loadSigningKeys(home, config.auth.jwtSecret)),
     log,
   });
   const client = new Redis(stack.redisUrl, { lazyConnect: true });
-  await Promise.all([redis.connect(), watch.start(), client.connect()]);
+  await Promise.all([redis.connect(), listener.start(), client.connect()]);
   const server = await serve(buildApp(deps), "127.0.0.1", 0);
 
   return {
@@ -98,7 +98,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     port: server.port,
     config,
     deps,
-    watch,
+    listener,
     databaseUrl,
     redisKeys: { client, namespace },
     anonymous: httpClient(server.url, null),
@@ -107,7 +107,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     close: async () => {
       await server.close(2000);
       redis.close();
-      await Promise.all([watch.close(), queue.close(), database.close()]);
+      await Promise.all([listener.close(), queue.close(), database.close()]);
       if (testDatabase !== undefined) {
         await deleteKeys(client, namespace);
         await testDatabase.drop();

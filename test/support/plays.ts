@@ -1,6 +1,7 @@
 /** Plays put straight into the tables, for tests of what reads them. */
 import { randomBytes, randomUUID } from "node:crypto";
 import type pg from "pg";
+import { announceChange, historyOf } from "../../db/queries/cacheVersions.js";
 import { nameKey } from "../../services/catalog/keys.js";
 import type { PlaySource } from "../../services/import/types.js";
 
@@ -90,6 +91,7 @@ export async function insertPlays(
       specs.map(() => randomBytes(16)),
     ],
   );
+  await announceChange(pool, historyOf(userId));
   return rows.map(({ id }) => id);
 }
 

@@ -1,5 +1,6 @@
 import Router from "@koa/router";
 import type { HistoryService } from "../../../services/history/HistoryService.js";
+import { keepOutOfCache } from "../../middleware/cache.js";
 import { mount } from "../../middleware/endpoint.js";
 import type { AppContext, AppRouter } from "../../types.js";
 import { presentPage } from "./presenter.js";
@@ -13,7 +14,9 @@ export function listeningHistoryRouter({ history }: { readonly history: HistoryS
   });
 
   mount(router, showListen, async (ctx, { caller, params }) => {
-    sendJson(ctx, await history.find(caller.userId, params.id));
+    const { item, own } = await history.find(caller.userId, params.id);
+    if (!own) keepOutOfCache(ctx); // its owner's changes do not move the versions in the key
+    sendJson(ctx, item);
   });
 
   return router;

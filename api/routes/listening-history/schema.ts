@@ -1,4 +1,5 @@
 import Joi from "joi";
+import { accountOf, CATALOGUE, historyOf } from "../../../db/queries/cacheVersions.js";
 import type { HistoryQuery } from "../../../services/history/HistoryService.js";
 import { SOURCE_FILTERS } from "../../../services/history/sources.js";
 import { PLAY_SOURCES } from "../../../services/import/types.js";
@@ -120,6 +121,9 @@ export const listListens = endpoint({
     },
   },
   errors: { 404: "No such user, or a history that is not public" },
+  // The first page is what apps ask for over and over; deeper ones are read once.
+  cache: ({ caller, query: { userId = caller.userId, cursor: position, page = 1 } }) =>
+    position === undefined && page === 1 ? [historyOf(userId), accountOf(userId), CATALOGUE] : null,
 });
 
 export const showListen = endpoint({
@@ -131,5 +135,6 @@ export const showListen = endpoint({
   auth: "user",
   params: Joi.object<{ id: number }>({ id: idParam().required() }),
   responses: { 200: { description: "The play", schema: listenView } },
+  cache: ({ caller }) => [historyOf(caller.userId), CATALOGUE],
   errors: { 404: "No such play, or not one the caller may see" },
 });

@@ -1,4 +1,5 @@
 import Joi from "joi";
+import { accountOf } from "../../../db/queries/cacheVersions.js";
 import { endpoint } from "../../middleware/endpoint.js";
 import { uuid } from "../../schemas.js";
 import { component } from "../../openapi/components.js";
@@ -39,6 +40,7 @@ export const showMe = endpoint({
   tags: ["users"],
   auth: "user",
   responses: { 200: { description: "Your account", schema: userView } },
+  cache: ({ caller }) => [accountOf(caller.userId)],
 });
 
 export const showUser = endpoint({
@@ -56,4 +58,5 @@ export const showUser = endpoint({
       schema: Joi.alternatives(userView, profileView),
     },
   },
+  cache: ({ params }) => [accountOf(params.id)],
 });

@@ -3,6 +3,7 @@
  * committed twice, at once or after a crash, has its effect once: the marker's key decides. See docs/adr/0007.
  */
 import type { Pool, PoolClient } from "pg";
+import { announceChange, historyOf } from "../../../db/queries/cacheVersions.js";
 import type { BatchOutcome, Counts, JudgedBatch, PlayRecord, RejectedRecord } from "./batch.js";
 import { judgeDryPlays } from "./dryPlays.js";
 import { keepRows } from "./keptRows.js";
@@ -128,6 +129,8 @@ export class BatchCommitter {
       const claimed = this.options.dryRun === true ? null : claimedRange(claims);
       await completeMarker(client, batch, claims, result, claimed);
       await advanceJob(client, batch, result.counts);
+      const changed = this.options.dryRun !== true && result.counts.inserted > 0;
+      if (changed) await announceChange(client, historyOf(batch.userId));
       this.options.onCommit?.(batch, "before-commit");
       return { outcome: "committed", ...result };
     };

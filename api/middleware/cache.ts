@@ -1,0 +1,99 @@
+/**
+ * Answers from the cache, and 304 for what the client has already. An endpoint says in its declaration what its
+ * answer depends on; this makes the key, runs the handler when nothing is kept, and finishes the bytes.
+ */
+import type { Scope } from "../../db/queries/cacheVersions.js";
+import type { Loaded, PageCache } from "../../services/cache/PageCache.js";
+import type { Page } from "../../services/cache/page.js";
+import type { AppContext, AppMiddleware } from "../types.js";
+
+/** Gives requests their `ctx.state.pages`; `mount` uses it for endpoints that declare `cache` or `changes`. */
+export const caching =
+  (pages: PageCache): AppMiddleware =>
+  (ctx, next) => {
+    ctx.state.pages = pages;
+    return next();
+  };
+
+/** What `mount` knows of a request that may be answered from the cache. */
+export interface CachedRequest {
+  readonly userId: string;
+  readonly route: string;
+  /** As validated, so that what means the same has one key: defaults are filled in, unknown fields refused. */
+  readonly params: unknown;
+  readonly query: unknown;
+  readonly scopes: readonly Scope[];
+}
+
+/** For a handler whose answer turned out to depend on more than its endpoint declares. */
+export function keepOutOfCache(ctx: AppContext): void {
+  ctx.state.uncacheable = true;
+}
+
+/** Answers `ctx` from the cache, or by `handle`, which sets a body as it does without a cache. */
+export async function answerCached(
+  ctx: AppContext,
+  request: CachedRequest,
+  handle: () => Promise<void> | void,
+): Promise<void> {
+  const { userId, route, params, query, scopes } = request;
+  const encoding = ctx.acceptsEncodings("gzip", "identity") === "gzip" ? "gzip" : "identity";
+  const input = JSON.stringify([sorted(params), sorted(query)]);
+  let handled = false;
+  const load = async (): Promise<Loaded> => {
+    handled = true;
+    await handle();
+    if (ctx.status !== 200) throw new NoPage();
+    return { body: bytesOf(ctx.body), keep: ctx.state.uncacheable !== true };
+  };
+  try {
+    send(ctx, await ctx.state.pages.get({ userId, route, input, scopes, encoding }, load));
+  } catch (error) {
+    if (!(error instanceof NoPage)) throw error;
+    // A redirect, say: no page to keep. Whoever only waited for it asks for itself.
+    if (!handled) await handle();
+  }
+}
+
+class NoPage extends Error {}
+
+/** Koa's own check takes `Cache-Control: no-cache` of a request, which fetch adds to conditional ones, for a wish to reload. */
+function send(ctx: AppContext, { etag, encoding, body }: Page): void {
+  ctx.status = 200;
+  ctx.type = "application/json";
+  ctx.set("Cache-Control", "private, no-cache");
+  ctx.vary("Authorization");
+  ctx.vary("Accept-Encoding");
+  const known = matching(ctx.get("If-None-Match"), etag);
+  ctx.set("ETag", known ?? tagOf(etag, encoding));
+  if (known !== null) {
+    ctx.status = 304;
+    ctx.body = null;
+    return;
+  }
+  if (encoding === "gzip") ctx.set("Content-Encoding", "gzip");
+  ctx.body = body;
+}
+
+/** Strong tags name bytes, so the same answer has one for each encoding. */
+const tagOf = (etag: string, encoding: Page["encoding"]): string =>
+  encoding === "gzip" ? `"${etag}-gzip"` : `"${etag}"`;
+
+/** The tag by which the client knows this answer, in whichever encoding it has it; null when it does not. */
+function matching(header: string, etag: string): string | null {
+  if (header === "") return null;
+  const tags = header.split(",").map((tag) => tag.trim().replace(/^W\//, ""));
+  const ours = [tagOf(etag, "identity"), tagOf(etag, "gzip")];
+  if (tags.includes("*")) return tagOf(etag, "identity");
+  return ours.find((tag) => tags.includes(tag)) ?? null;
+}
+
+/** Handlers set text, bytes or an object, as they would without a cache. */
+function bytesOf(body: unknown): Buffer {
+  if (Buffer.isBuffer(body)) return body;
+  return Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
+}
+
+/** The order in which a client names its parameters means nothing. */
+const sorted = (fields: unknown): readonly (readonly [string, unknown])[] =>
+  Object.entries(fields ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));

@@ -1,0 +1,189 @@
+/**
+ * One connection that listens to what others commit, and knows whether it still hears. LISTEN alone cannot be relied
+ * on: a dead connection looks open, and a pooler may swallow it. So each second this one notifies itself; what it
+ * has heard up to its last proven beat is complete, because PostgreSQL delivers in the order of commits.
+ */
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import type { Logger } from "../utils/logger.js";
+
+const BEAT_MS = 1000;
+/** A beat that was sent longer ago than this proves nothing: somebody may have committed since. */
+export const SILENCE_MS = 3000;
+const MAX_RECONNECT_MS = 2000;
+
+export interface Subscription {
+  /** Called for each notification, in the order of commits. Must not throw. */
+  received(payload: string): void;
+  /** Called on each new connection once it listens and before it is trusted, to read what was missed. */
+  listening?(client: pg.Client): Promise<void>;
+  /** Called when the connection is given up. */
+  lost?(): void;
+}
+
+export interface DatabaseListenerOptions {
+  readonly databaseUrl: string;
+  readonly log: Logger;
+}
+
+interface Waiter {
+  readonly beat: number;
+  readonly resolve: (heard: boolean) => void;
+}
+
+export class DatabaseListener {
+  readonly #options: DatabaseListenerOptions;
+  readonly #beatChannel = `playlog_beat_${randomBytes(8).toString("hex")}`;
+  readonly #subscriptions = new Map<string, Subscription>();
+  /** Number of a beat → when it was sent, on the monotonic clock. */
+  readonly #sent = new Map<number, number>();
+  readonly #waiting = new Set<Waiter>();
+  #client: pg.Client | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #lastBeat = 0;
+  #provenBeat = 0;
+  #provenAt = -Infinity;
+  /** Nothing is believed before this beat has come back. */
+  #doubtedUntil = 0;
+  #attempt = 0;
+  #closed = false;
+
+  constructor(options: DatabaseListenerOptions) {
+    this.#options = options;
+  }
+
+  /** One subscription a channel, before `start`. */
+  subscribe(channel: string, subscription: Subscription): void {
+    if (this.#subscriptions.has(channel)) throw new Error(`${channel} has a subscription already`);
+    this.#subscriptions.set(channel, subscription);
+  }
+
+  /** Resolves when the first attempt to connect is over; goes on trying until `close`. */
+  async start(): Promise<void> {
+    await this.#connect();
+  }
+
+  /** Whether everything committed until at most three seconds ago has been heard; usually that means: until now. */
+  get trusted(): boolean {
+    return this.#provenBeat >= this.#doubtedUntil && performance.now() - this.#provenAt < SILENCE_MS;
+  }
+
+  /**
+   * Waits until everything committed before this call has been heard. False when that takes longer than `patienceMs`
+   * or the listener is not trusted anyway; it is then not trusted (again) before it has caught up.
+   */
+  async caughtUp(patienceMs: number): Promise<boolean> {
+    const client = this.#client;
+    if (client === undefined) return false;
+    const beat = this.#nextBeat();
+    if (!this.trusted) {
+      this.#doubtedUntil = beat;
+      this.#send(client, beat).catch(() => this.#lost(client));
+      return false;
+    }
+    let timer: NodeJS.Timeout | undefined;
+    const heard = await new Promise<boolean>((resolve) => {
+      const waiter = { beat, resolve };
+      this.#waiting.add(waiter);
+      timer = setTimeout(() => {
+        this.#waiting.delete(waiter);
+        resolve(false);
+      }, patienceMs);
+      this.#send(client, beat).catch(() => this.#lost(client));
+    });
+    clearTimeout(timer);
+    if (!heard) this.#doubtedUntil = Math.max(this.#doubtedUntil, beat);
+    return heard;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#drop();
+  }
+
+  async #connect(): Promise<void> {
+    const client = new pg.Client({
+      connectionString: this.#options.databaseUrl,
+      application_name: "playlog-listener",
+      connectionTimeoutMillis: 1500,
+      query_timeout: SILENCE_MS,
+      keepAlive: true,
+    });
+    this.#client = client;
+    client.on("error", () => this.#lost(client));
+    client.on("end", () => this.#lost(client));
+    client.on("notification", ({ channel, payload = "" }) => {
+      if (this.#client !== client) return;
+      if (channel === this.#beatChannel) this.#proven(Number(payload));
+      else this.#subscriptions.get(channel)?.received(payload);
+    });
+    try {
+      await client.connect();
+      // Beats need not survive a crash, and must not cost a flush each second.
+      await client.query("set synchronous_commit = off");
+      for (const channel of this.#subscriptions.keys()) await client.query(`listen ${channel}`);
+      for (const subscription of this.#subscriptions.values()) await subscription.listening?.(client);
+      await client.query(`listen ${this.#beatChannel}`);
+      await this.#beat(client);
+      this.#attempt = 0;
+    } catch {
+      this.#lost(client);
+    }
+  }
+
+  async #beat(client: pg.Client): Promise<void> {
+    await this.#send(client, this.#nextBeat());
+    if (this.#closed || this.#client !== client) return;
+    this.#timer = setTimeout(() => {
+      this.#beat(client).catch(() => this.#lost(client));
+    }, BEAT_MS);
+  }
+
+  #nextBeat(): number {
+    this.#lastBeat += 1;
+    this.#sent.set(this.#lastBeat, performance.now());
+    return this.#lastBeat;
+  }
+
+  async #send(client: pg.Client, beat: number): Promise<void> {
+    await client.query("select pg_notify($1, $2)", [this.#beatChannel, String(beat)]);
+  }
+
+  #proven(beat: number): void {
+    const sentAt = this.#sent.get(beat);
+    if (sentAt === undefined) return;
+    this.#provenBeat = beat;
+    this.#provenAt = sentAt;
+    for (const earlier of this.#sent.keys()) if (earlier <= beat) this.#sent.delete(earlier);
+    for (const waiter of this.#waiting) {
+      if (waiter.beat > beat) continue;
+      this.#waiting.delete(waiter);
+      waiter.resolve(true);
+    }
+  }
+
+  #lost(client: pg.Client): void {
+    if (this.#client !== client) return;
+    void this.#drop();
+    if (this.#closed) return;
+    if (this.#attempt === 0) {
+      this.#options.log.warn("lost the connection that listens for changes; asking the database instead");
+    }
+    const delay = Math.min(100 * 2 ** this.#attempt, MAX_RECONNECT_MS);
+    this.#attempt += 1;
+    this.#timer = setTimeout(() => void this.#connect(), delay);
+  }
+
+  async #drop(): Promise<void> {
+    const client = this.#client;
+    this.#client = undefined;
+    this.#provenAt = -Infinity;
+    this.#sent.clear();
+    clearTimeout(this.#timer);
+    for (const waiter of this.#waiting) waiter.resolve(false);
+    this.#waiting.clear();
+    for (const subscription of this.#subscriptions.values()) subscription.lost?.();
+    await client?.end().catch(() => undefined);
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * Finished answers, read through Redis: the bytes as they go out, with their ETag, under a key that names the reader,
+ * the route, its input and the versions of all that the answer shows. A change makes new keys; nothing is invalidated,
+ * so nothing can fail to be. See docs/adr/0011.
+ */
+import { createHash } from "node:crypto";
+import { promisify } from "node:util";
+import { gzip as gzipCallback } from "node:zlib";
+import { type Scope, scopeKey } from "../../db/queries/cacheVersions.js";
+import type { CacheVersions } from "./CacheVersions.js";
+import { decodePage, type Encoding, encodePage, type Page } from "./page.js";
+import type { RedisService } from "./RedisService.js";
+import { StoredKeys } from "./StoredKeys.js";
+
+const gzip = promisify(gzipCallback);
+
+/** Answers are kept about this long; versions decide about their truth, this only about memory. */
+export const PAGE_SECONDS = 300;
+/** Larger ones are not kept: they cost Redis more than they save PostgreSQL. */
+export const PAGE_MAX_BYTES = 512 * 1024;
+/** Smaller ones do not get smaller. */
+const GZIP_MIN_BYTES = 1024;
+/** A tenth larger than by the default level, in less than half the time. */
+const GZIP_LEVEL = 1;
+/** How long a writer waits until this process has heard of the change. */
+const WRITER_PATIENCE_MS = 500;
+
+export interface PageRequest {
+  readonly userId: string;
+  /** Template of the route. */
+  readonly route: string;
+  /** Parameters and query, normalised: one text for inputs that mean the same. */
+  readonly input: string;
+  /** All that the answer depends on. */
+  readonly scopes: readonly Scope[];
+  readonly encoding: Encoding;
+}
+
+export interface Loaded {
+  /** The body as JSON. */
+  readonly body: Buffer;
+  /** False when it turned out to depend on more than the scopes. */
+  readonly keep: boolean;
+}
+
+/** miss: asked for and now kept. bypass: not kept, because Redis is away, the body too large or its owner gone. */
+export type CacheOutcome = "hit" | "miss" | "bypass";
+export type CacheObserver = (route: string, outcome: CacheOutcome) => void;
+
+export interface PageCacheOptions {
+  readonly redis: RedisService;
+  readonly versions: CacheVersions;
+  readonly observe?: CacheObserver;
+}
+
+export class PageCache {
+  readonly #redis: RedisService;
+  readonly #versions: CacheVersions;
+  readonly #observe: CacheObserver;
+  readonly #loading = new Map<string, Promise<Page>>();
+  readonly #stored = new StoredKeys();
+
+  constructor({ redis, versions, observe = () => undefined }: PageCacheOptions) {
+    this.#redis = redis;
+    this.#versions = versions;
+    this.#observe = observe;
+  }
+
+  /**
+   * The answer as kept, else as `load` gives it. Those who ask for the same at the same time share one load, and its
+   * error. Throws what `load` throws, and what the primary throws when it has to be asked for versions.
+   */
+  async get(request: PageRequest, load: () => Promise<Loaded>): Promise<Page> {
+    // Before the body is read: a body may be newer than its key says, never older.
+    const versions = await this.#versions.current(request.scopes);
+    if (versions === null) {
+      this.#observe(request.route, "bypass");
+      return plainPage((await load()).body);
+    }
+    const key = keyOf(request, versions);
+    const running = this.#loading.get(key);
+    if (running !== undefined) {
+      this.#observe(request.route, "hit");
+      return running;
+    }
+    const loading = this.#readThrough(request, key, load).finally(() => this.#loading.delete(key));
+    this.#loading.set(key, loading);
+    return loading;
+  }
+
+  /** To be awaited between a change and its answer: whoever made it sees it in the next answer of this process. */
+  async seen(): Promise<void> {
+    await this.#versions.caughtUp(WRITER_PATIENCE_MS);
+  }
+
+  async #readThrough(request: PageRequest, key: string, load: () => Promise<Loaded>): Promise<Page> {
+    const { userId, route, encoding } = request;
+    const found = await this.#redis.getBytes(key);
+    const kept = found === undefined || found === null ? null : decodePage(found);
+    if (kept !== null) {
+      this.#observe(route, "hit");
+      return kept;
+    }
+    const { body, keep } = await load();
+    if (found === undefined || !keep || body.length > PAGE_MAX_BYTES) {
+      this.#observe(route, "bypass");
+      return plainPage(body);
+    }
+    this.#observe(route, "miss");
+    const page = await finishedPage(body, encoding);
+    const instead = this.#stored.replace(userId, baseOf(request), key);
+    void this.#redis.setBytes(key, encodePage(page), PAGE_SECONDS, instead); // nobody waits for it; never rejects
+    return page;
+  }
+}
+
+const etagOf = (body: Buffer): string => createHash("sha256").update(body).digest("base64url").slice(0, 22);
+
+const plainPage = (body: Buffer): Page => ({ etag: etagOf(body), encoding: "identity", body });
+
+async function finishedPage(body: Buffer, encoding: Encoding): Promise<Page> {
+  if (encoding === "identity" || body.length < GZIP_MIN_BYTES) return plainPage(body);
+  return { etag: etagOf(body), encoding, body: await gzip(body, { level: GZIP_LEVEL }) };
+}
+
+/** What stays the same when versions move. Input may be long, and says what somebody looked for: only its hash is kept. */
+const baseOf = ({ userId, route, input, encoding }: PageRequest): string => {
+  const hash = createHash("sha256").update(input).digest("base64url").slice(0, 22);
+  return `page:${userId}:${route}:${hash}:${encoding}`;
+};
+
+function keyOf(request: PageRequest, versions: readonly number[]): string {
+  const labels = request.scopes.map((scope, index) => `${scopeKey(scope)} ${versions[index] ?? ""}`);
+  return `${baseOf(request)}:${labels.join(",")}`;
+}
