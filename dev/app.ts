@@ -10,6 +10,8 @@ import { cachedWorkflowBundle } from "./workflowBundle.js";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
 const DEFAULT_PORT = 3000;
+/** Of the metrics; taken ones move up as well. */
+const OPS_PORTS = { api: 9464, worker: 9465 };
 /** Tried first, so that bookmarks and psql commands keep working; taken ones move up to the next free one. */
 const SERVER_PORTS = { postgres: 15_432, redis: 16_379, temporal: 17_233, temporalUi: 18_233 };
 const DATABASE = "playlog";
@@ -29,6 +31,8 @@ export interface App {
   readonly url: string;
   readonly docsUrl: string;
   readonly temporalUiUrl: string | undefined;
+  /** Of the api and of the worker. */
+  readonly metricsUrls: readonly string[];
   readonly databaseUrl: string;
   readonly home: string;
   /** Resolves when the keeper of the servers has died: nothing can go on without it. */
@@ -100,15 +104,22 @@ export async function startApp(
         throw new Error(`${name} ${(error as Error).message}`);
       });
     };
-    const [port] = await Promise.all([
-      onApiPort(env, signal, (at) => launch("api", "api/server.ts", { PORT: String(at) })),
-      launch("worker", "activities/worker.ts", {}, WORKER_NODE_OPTIONS),
+    const ports = new PortChooser(env, signal);
+    const [api, worker] = await Promise.all([
+      ports.launch({ PORT: DEFAULT_PORT, OPS_PORT: OPS_PORTS.api }, (chosen) =>
+        launch("api", "api/server.ts", chosen),
+      ),
+      ports.launch({ WORKER_OPS_PORT: OPS_PORTS.worker }, (chosen) =>
+        launch("worker", "activities/worker.ts", chosen, WORKER_NODE_OPTIONS),
+      ),
     ]);
-    const url = env["PUBLIC_URL"] || `http://localhost:${port}`;
+    const opsHost = env["OPS_HOST"] || "127.0.0.1";
+    const url = env["PUBLIC_URL"] || `http://localhost:${api.PORT}`;
     return {
       url,
       docsUrl: `${url}/docs`,
       temporalUiUrl: stack.temporalUiUrl,
+      metricsUrls: [api.OPS_PORT, worker.WORKER_OPS_PORT].map((port) => `http://${opsHost}:${port}/metrics`),
       databaseUrl,
       home,
       broken: stack.keeperDied,
@@ -144,24 +155,53 @@ async function playlogDatabase(stack: Stack): Promise<string> {
   return url.href;
 }
 
-/**
- * Calls `launch` with the port of the api and returns that port. One that was asked for is taken as it is, also
- * when that fails; the default moves up when it is in use, or is taken by another program meanwhile.
- */
-async function onApiPort(
-  env: Environment,
-  signal: AbortSignal,
-  launch: (port: number) => Promise<void>,
-): Promise<number> {
-  const given = env["PORT"];
-  for (let attempt = 1; ; attempt += 1) {
-    const port = given === undefined || given === "" ? await freePort(DEFAULT_PORT) : Number(given);
-    try {
-      await launch(port);
-      return port;
-    } catch (error) {
-      const lost = !given && (await freePort(port)) !== port;
-      if (!lost || signal.aborted || attempt === 5) throw error;
+/** Ports for our processes, by the names of their settings. No two are given the same. */
+class PortChooser {
+  readonly #env: Environment;
+  readonly #signal: AbortSignal;
+  readonly #taken = new Set<number>();
+  #choosing: Promise<unknown> = Promise.resolve();
+
+  constructor(env: Environment, signal: AbortSignal) {
+    this.#env = env;
+    this.#signal = signal;
+  }
+
+  /**
+   * Calls `launch` with a port for each setting and returns them. One that was asked for is taken as it is, also when
+   * that fails; the defaults move up when they are in use, or are taken by another program meanwhile.
+   */
+  async launch<Name extends string>(
+    defaults: Readonly<Record<Name, number>>,
+    launch: (chosen: Readonly<Record<Name, string>>) => Promise<void>,
+  ): Promise<Record<Name, string>> {
+    for (let attempt = 1; ; attempt += 1) {
+      const chosen = await this.#choose(defaults);
+      try {
+        await launch(chosen);
+        return chosen;
+      } catch (error) {
+        if (!(await this.#lost(chosen)) || this.#signal.aborted || attempt === 5) throw error;
+      }
     }
+  }
+
+  /** One after the other, so that each sees what the others took. */
+  #choose<Name extends string>(defaults: Readonly<Record<Name, number>>): Promise<Record<Name, string>> {
+    const choice = this.#choosing.then(async () => {
+      const chosen: [string, string][] = [];
+      for (const [name, wanted] of Object.entries<number>(defaults))
+        chosen.push([name, this.#env[name] || String(await freePort(wanted, this.#taken))]);
+      return Object.fromEntries(chosen) as Record<Name, string>;
+    });
+    this.#choosing = choice.catch(() => undefined);
+    return choice;
+  }
+
+  /** Whether somebody else listens by now on a port that was free. */
+  async #lost(chosen: Readonly<Record<string, string>>): Promise<boolean> {
+    for (const [name, port] of Object.entries(chosen))
+      if (!this.#env[name] && (await freePort(Number(port))) !== Number(port)) return true;
+    return false;
   }
 }

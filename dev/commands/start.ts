@@ -17,6 +17,7 @@ export function announce(app: App, more: readonly string[]): void {
   console.log(`playlog ready: ${app.url}`);
   console.log(`  API docs     ${app.docsUrl}`);
   if (app.temporalUiUrl !== undefined) console.log(`  Temporal UI  ${app.temporalUiUrl}`);
+  console.log(`  Metrics      ${app.metricsUrls.join("  ")}`);
   console.log(`  Data, logs   ${app.home}`);
   for (const line of more) console.log(line);
 }

@@ -119,6 +119,29 @@ describe("docker-compose.yml", () => {
     expect(published).to.deep.equal(["api 127.0.0.1:3000:3000", "temporal-ui 127.0.0.1:8233:8080"]);
   });
 
+  it("asks about health with commands, which YAML could take for something else", () => {
+    for (const name of names) {
+      for (const word of service(name).healthcheck?.test ?? []) expect(word, name).to.be.a("string");
+    }
+  });
+
+  it("serves metrics inside its network, and asks the worker's port whether it works", () => {
+    for (const [name, setting] of [
+      ["api", "OPS_PORT"],
+      ["worker", "WORKER_OPS_PORT"],
+    ] as const) {
+      const { environment = {}, ports = [] } = service(name);
+      expect(environment["OPS_HOST"], name).to.equal("0.0.0.0");
+      const port = String(environment[setting]);
+      expect(port, name).to.match(/^\d{4}$/);
+      expect(ports.filter((published) => published.includes(port))).to.deep.equal([]);
+    }
+    const { environment = {}, healthcheck } = service("worker");
+    expect(healthcheck?.test.join(" ")).to.include(
+      `http://127.0.0.1:${environment["WORKER_OPS_PORT"]}/health'`,
+    );
+  });
+
   it("gives a stopped api and worker longer than they take for themselves", () => {
     for (const name of ["api", "worker"]) {
       const { environment = {}, stop_grace_period: grace = "0s" } = service(name);

@@ -91,6 +91,7 @@ describe("npm start", function () {
     const response = await fetch(`http://localhost:${port}/health/ready`).catch(() => undefined);
     return response?.status === 200;
   };
+  const textOf = async (url = ""): Promise<string> => (await fetch(url)).text();
   const nothingLeft = (timeoutMs: number): Promise<boolean> =>
     eventually(`no process of ${home} is left`, () => processesWith(home).length === 0, timeoutMs);
   const pidOf = (entry: string): number => {
@@ -104,6 +105,9 @@ describe("npm start", function () {
     expect(await ready(run)).to.equal(`http://localhost:${port}`);
     expect(run.output()).to.include(`API docs     http://localhost:${port}/docs`);
     expect(run.output()).to.match(/Temporal UI {2}http:\/\/127\.0\.0\.1:\d+/);
+    const [apiMetrics, workerMetrics] = /Metrics {6}(\S+) {2}(\S+)$/m.exec(run.output())?.slice(1) ?? [];
+    expect(await textOf(apiMetrics)).to.include("playlog_http_request_seconds");
+    expect(await textOf(workerMetrics)).to.include("playlog_imports_open");
     expect(await answers()).to.equal(true);
     expect((await post("/auth/register", account)).status).to.equal(201);
 
