@@ -1,18 +1,20 @@
 /** The first step: what is in the upload, file by file, told by content. */
 import type { Pool, PoolClient } from "pg";
+import { begin } from "./beginning.js";
 import { FORMATS, formatByName } from "./formats/index.js";
-import { assertOpen, findJob, JobClosedError, lockJob, partsOf } from "./jobs.js";
+import { assertOpen, lockJob, partsOf } from "./jobs.js";
 import type { JobRow, PartRow, RunRef } from "./jobs.js";
 import { detectFormat } from "./reading/detect.js";
-import type { UploadEntry } from "./reading/upload.js";
+import type { Upload, UploadEntry } from "./reading/upload.js";
 import type { StepContext, StepsDependencies } from "./stepContext.js";
-import { PARSER_VERSION } from "./types.js";
 import { IMPORT_ERRORS, ImportError } from "./verdicts.js";
 import type { ImportErrorCode } from "./verdicts.js";
 import { withUpload } from "./withUpload.js";
 import { inTransaction } from "./writing/transaction.js";
 
 export interface Prepared {
+  /** The job is paused: nothing was looked at, and the rest says nothing. */
+  readonly paused?: boolean;
   readonly partsTotal: number;
   /** Parts still to import. */
   readonly partsOpen: number;
@@ -37,7 +39,8 @@ interface NewPart {
  * Throws the error of the whole upload when nothing in it can be imported; its parts then say why, file by file.
  */
 export async function prepare(deps: StepsDependencies, ref: RunRef, context: StepContext): Promise<Prepared> {
-  const job = await begin(deps.pool, ref);
+  const job = await begin(deps, ref);
+  if (job === "paused") return { paused: true, partsTotal: 0, partsOpen: 0, provider: "" };
   let parts = await partsOf(deps.pool, [job.id]);
   if (parts.length === 0) {
     await writeParts(deps.pool, ref, await inspect(deps, job, context));
@@ -46,23 +49,9 @@ export async function prepare(deps: StepsDependencies, ref: RunRef, context: Ste
   return conclude(parts);
 }
 
-async function begin(pool: Pool, ref: RunRef): Promise<JobRow> {
-  await pool.query(
-    `update import_jobs
-        set status = 'running', started_at = coalesce(started_at, now()), next_start_at = null,
-            parser_version = coalesce(parser_version, $3), version = version + 1
-      where id = $1 and attempt = $2 and status = 'queued'`,
-    [ref.importId, ref.attempt, PARSER_VERSION],
-  );
-  const job = await findJob(pool, ref.importId);
-  assertOpen(job, ref);
-  if (job.status === "cancelling") throw new JobClosedError(ref);
-  return job;
-}
-
 async function inspect(deps: StepsDependencies, job: JobRow, context: StepContext): Promise<NewPart[]> {
   const wanted = job.options.source ?? null;
-  return withUpload(deps, job, async (upload) => {
+  const lookInto = async (upload: Upload): Promise<NewPart[]> => {
     const parts: NewPart[] = [];
     for await (const entry of upload.entries()) {
       context.signal.throwIfAborted();
@@ -75,7 +64,8 @@ async function inspect(deps: StepsDependencies, job: JobRow, context: StepContex
       throw new ImportError(only.error.code, only.error.message);
     if (parts.length === 0) throw new ImportError("no_known_files");
     return parts;
-  });
+  };
+  return withUpload(deps, job, lookInto, context.signal);
 }
 
 async function look(entry: UploadEntry, wanted: string | null, signal: AbortSignal): Promise<NewPart> {
@@ -83,7 +73,7 @@ async function look(entry: UploadEntry, wanted: string | null, signal: AbortSign
   const found = await detectFormat(entry, signal);
   if (found.format === undefined) {
     const error = { code: found.skipped, message: found.message };
-    if (error.code === "storage_lost") throw new ImportError("storage_lost");
+    if (error.code === "storage_lost") throw new ImportError(error.code, error.message);
     // Not ours to import is one thing; could not be looked into is another, and the owner must hear of it.
     const status = NOT_OURS.has(error.code) ? "skipped" : "failed";
     return { ...part, format: null, status, error };
@@ -139,10 +129,12 @@ async function writeParts(pool: Pool, ref: RunRef, parts: readonly NewPart[]): P
 function conclude(parts: readonly PartRow[]): Prepared {
   const importable = parts.filter((part) => part.status !== "skipped" && part.format !== null);
   if (importable.length === 0) {
-    const codes = new Set(parts.filter((part) => part.status === "failed").map((part) => part.error_code));
-    const [code] = codes;
+    const failed = parts.filter((part) => part.status === "failed");
+    const [first] = failed;
+    const code = first?.error_code ?? null;
     // When every file that could be one fails for the same reason, that is the news; else that none is known.
-    if (codes.size === 1 && code != null && isErrorCode(code)) throw new ImportError(code);
+    if (code !== null && isErrorCode(code) && failed.every((part) => part.error_code === code))
+      throw new ImportError(code, first?.error_message ?? undefined);
     throw new ImportError("no_known_files");
   }
   const open = importable.filter((part) => part.status === "queued" || part.status === "running");
