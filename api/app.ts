@@ -6,6 +6,7 @@ import { authentication } from "./middleware/auth.js";
 import { caching } from "./middleware/cache.js";
 import { mountedOn } from "./middleware/endpoint.js";
 import { errorHandler } from "./middleware/errorHandler.js";
+import { measured } from "./middleware/metrics.js";
 import { requestContext } from "./middleware/requestContext.js";
 import { openApiDocument } from "./openapi/document.js";
 import { docsRouter } from "./routes/docs/docs.js";
@@ -28,6 +29,7 @@ export function buildApp(deps: AppDeps): App {
     // Errors after the answer began: a stream broke, or the client went away.
     deps.log.warn("response failed", { error, route: ctx?.state.route });
   });
+  app.use(measured(deps.metrics));
   app.use(requestContext(deps.log));
   app.use(errorHandler);
   app.use(authentication(deps.auth));

@@ -16,6 +16,10 @@ import { ImportService } from "../services/import/ImportService.js";
 import type { BlobStore } from "../services/storage/BlobStore.js";
 import { UserService } from "../services/users/UserService.js";
 import type { Logger } from "../utils/logger.js";
+import { ApiMetrics } from "./metrics/ApiMetrics.js";
+import { addDependencyMetrics } from "./metrics/dependencies.js";
+import { observePages } from "./metrics/observePages.js";
+import { observeUploads } from "./metrics/observeUploads.js";
 import type { AppDeps } from "./types.js";
 
 export interface Connections {
@@ -31,7 +35,10 @@ export interface Connections {
 }
 
 export function composeServices(connections: Connections): AppDeps {
-  const { config, database, redis, listener, queue, blobs, keys, log } = connections;
+  const { config, database, redis, listener, queue, keys, log } = connections;
+  const metrics = new ApiMetrics();
+  addDependencyMetrics(metrics, { database, redis });
+  const blobs = observeUploads(connections.blobs, metrics);
   const versions = new CacheVersions({ listener, pool: database.pool });
   const auth = new AuthService({
     database,
@@ -53,9 +60,10 @@ export function composeServices(connections: Connections): AppDeps {
     config,
     database,
     redis,
-    pages: new PageCache({ redis, versions }),
+    pages: new PageCache({ redis, versions, observe: observePages(metrics) }),
     queue,
     blobs,
+    metrics,
     log,
     auth,
     users: new UserService({ database }),

@@ -5,7 +5,6 @@ import { ConfigError, loadConfig } from "../config.js";
 import type { Config } from "../config.js";
 import { createDatabase } from "../db/knex.js";
 import { DatabaseListener } from "../db/listener.js";
-import { DatabaseListener } from "../db/listener.js";
 import { migrationStatus } from "../db/migrate.js";
 import { loadSigningKeys } from "../services/auth/signingKeys.js";
 import { RedisService } from "../services/cache/RedisService.js";

@@ -13,6 +13,7 @@ import type { ImportQueue } from "../services/import/ImportQueue.js";
 import type { BlobStore } from "../services/storage/BlobStore.js";
 import type { UserService } from "../services/users/UserService.js";
 import type { Logger } from "../utils/logger.js";
+import type { ApiMetrics } from "./metrics/ApiMetrics.js";
 
 /** Who sent the request, once the access token and its session are checked. */
 export interface Caller {
@@ -54,5 +55,6 @@ export interface AppDeps {
   readonly users: UserService;
   readonly history: HistoryService;
   readonly imports: ImportService;
+  readonly metrics: ApiMetrics;
   readonly log: Logger;
 }
