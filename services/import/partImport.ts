@@ -45,13 +45,12 @@ class PartImport {
     const { pool } = this.deps;
     for (;;) {
       const job = await findJob(pool, this.ref.importId);
-      const paused = job?.status === "paused" && job.attempt === this.ref.attempt;
-      if (!paused) assertOpen(job, this.ref);
+      assertOpen(job, this.ref);
       const part = await findPart(pool, this.ref.importId, this.partNo);
       if (part === undefined) throw new JobClosedError(this.ref);
       const { status, read, inserted } = part;
       if (status === "done" || status === "skipped" || status === "failed") return { status, read, inserted };
-      if (paused) return { status: "paused", read, inserted };
+      if (job.status === "paused") return { status: "paused", read, inserted };
       if (job.status === "cancelling") return { status: "stopped", read, inserted };
       const outcome = await this.#attempt(job, part);
       if (outcome !== null) return outcome;
