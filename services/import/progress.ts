@@ -14,14 +14,19 @@ export interface Progress {
 }
 
 /** Parts whose format is not imported count as settled from the start and bring no bytes. */
-export function progressOf(job: Pick<JobRow, "status">, parts: readonly PartRow[]): Progress {
+export function progressOf(job: Pick<JobRow, "status" | "error_code">, parts: readonly PartRow[]): Progress {
   const relevant = parts.filter((part) => part.status !== "skipped");
   const settled = parts.filter((part) => ["done", "skipped", "failed"].includes(part.status));
   const bytesTotal = sum(relevant, (part) => part.bytes_total);
   const bytesRead = sum(relevant, (part) =>
     part.status === "done" ? part.bytes_total : Math.min(part.bytes_read, part.bytes_total),
   );
-  const complete = job.status === "completed" || job.status === "completed_with_errors";
+  // Undoing does not change how far the import had come.
+  const undone = job.status === "undoing" || job.status === "undone";
+  const complete =
+    job.status === "completed" ||
+    job.status === "completed_with_errors" ||
+    (undone && job.error_code === null && parts.length > 0 && settled.length === parts.length);
   const share = bytesTotal === 0 ? 0 : bytesRead / bytesTotal;
   const percent = complete ? 100 : Math.min(Math.floor(share * 100), isOpen(job.status) ? 99 : 100);
   return { percent, bytesRead, bytesTotal, partsDone: settled.length, partsTotal: parts.length };

@@ -45,6 +45,31 @@ export interface ImportPartView {
   readonly error: { readonly code: string; readonly message: string } | null;
 }
 
+/** Files of all imports on one page; more only when the first import of the page has more. About 3 MB as JSON. */
+const PAGE_MAX_PARTS = 10_000;
+
+/**
+ * The first of these jobs, as many as fit on one page with all their parts, and at least one. An archive may hold
+ * thousands of files and a page hundreds of imports: a short page with a cursor to the next is the better answer.
+ */
+export async function firstThatFit<J extends Pick<JobRow, "id">>(
+  pool: Pool,
+  jobs: readonly J[],
+): Promise<J[]> {
+  const { rows } = await pool.query<{ fitting: number }>({
+    name: "jobs-that-fit",
+    text: `
+      select count(*)::bigint as fitting from (
+        select sum(p.parts) over (order by j.place) as parts
+          from unnest($1::uuid[]) with ordinality as j (id, place)
+         cross join lateral (select count(*) as parts from import_parts where job_id = j.id) p
+      ) page
+       where parts <= $2`,
+    values: [jobs.map(({ id }) => id), PAGE_MAX_PARTS],
+  });
+  return jobs.slice(0, Math.max(1, rows[0]?.fitting ?? 0));
+}
+
 /** Views of jobs, in the given order; a few statements whatever their number. */
 export async function viewsOf(pool: Pool, jobs: readonly JobRow[]): Promise<ImportJobView[]> {
   if (jobs.length === 0) return [];
@@ -87,10 +112,7 @@ function viewOf(job: JobRow, parts: readonly PartRow[], totals: Totals): ImportJ
       counts: countsOf([part]),
       error: errorOf(part.error_code, part.error_message),
     })),
-    waiting:
-      isOpen(job.status) && job.waiting_reason !== null
-        ? { reason: job.waiting_reason, until: job.waiting_until }
-        : null,
+    waiting: waitingOf(job),
     error: errorOf(job.error_code, job.error_message),
     workflowId: job.workflow_id,
     version: job.version,
@@ -98,6 +120,14 @@ function viewOf(job: JobRow, parts: readonly PartRow[], totals: Totals): ImportJ
     startedAt: job.started_at,
     finishedAt: job.finished_at,
   };
+}
+
+function waitingOf(job: JobRow): ImportJobView["waiting"] {
+  if (job.status === "paused") return { reason: "paused_by_user", until: null };
+  const underWay = isOpen(job.status) || job.status === "undoing";
+  return underWay && job.waiting_reason !== null
+    ? { reason: job.waiting_reason, until: job.waiting_until }
+    : null;
 }
 
 const errorOf = (code: string | null, message: string | null) =>
