@@ -1,5 +1,6 @@
 /** The HTTP server around the app: time limits, answers to what is no HTTP, and an end without broken requests. */
 import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import {
   createServer,
   type IncomingMessage,
@@ -21,22 +22,35 @@ export interface HttpServer {
   readonly url: string;
   readonly port: number;
   /**
-   * Takes no new connections, tells the open ones to close after their answer, and resolves when the last
-   * request is answered; whatever still runs after `graceMs` is cut off. True when nothing was.
+   * Takes no new connections, tells the open ones to close after their answer and the endless answers to end, and
+   * resolves when the last request is answered; whatever still runs after `graceMs` is cut off. True when nothing
+   * was.
    */
   close(graceMs: number): Promise<boolean>;
 }
+
+const closingSignals = new WeakMap<ServerResponse, AbortSignal>();
+const neverClosing = new AbortController().signal;
+
+/** Aborts when the server of this answer begins to close: for answers that would not end by themselves. */
+export const closingSignal = (res: ServerResponse): AbortSignal => closingSignals.get(res) ?? neverClosing;
 
 /** @param port 0 for any free one */
 export async function serve(app: App, host: string, port: number): Promise<HttpServer> {
   const handle = app.callback();
   const open = new Set<ServerResponse>();
-  let closing = false;
+  const closing = new AbortController();
+  setMaxListeners(0, closing.signal); // one for each endless answer
 
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
     open.add(res);
-    res.once("close", () => open.delete(res));
-    if (closing) res.setHeader("Connection", "close");
+    closingSignals.set(res, closing.signal);
+    res.once("close", () => {
+      open.delete(res);
+      // Its head promised to keep the connection; one without a request would be waited for.
+      if (closing.signal.aborted) setImmediate(() => server.closeIdleConnections());
+    });
+    if (closing.signal.aborted) res.setHeader("Connection", "close");
     void handle(req, res); // koa handles its own errors; the promise never rejects
   };
   const server = createServer(
@@ -53,7 +67,7 @@ export async function serve(app: App, host: string, port: number): Promise<HttpS
     url: `http://${shown}:${address.port}`,
     port: address.port,
     close: async (graceMs) => {
-      closing = true;
+      closing.abort();
       for (const res of open) if (!res.headersSent) res.setHeader("Connection", "close");
       let cut = false;
       const timer = setTimeout(() => {

@@ -35,14 +35,6 @@ export class ValidationError extends AppError {
   }
 }
 
-/** 400 for an option of the contract that this version does not offer; never ignored silently. */
-export class NotSupportedError extends AppError {
-  readonly status = 400;
-  constructor(path: string, message: string) {
-    super("not_supported", message, { details: [{ path, code: "not_supported", message }] });
-  }
-}
-
 /** 401: no valid credentials. Rendered with `WWW-Authenticate: Bearer`. */
 export class UnauthorizedError extends AppError {
   readonly status = 401;

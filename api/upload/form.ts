@@ -12,7 +12,6 @@ import type Koa from "koa";
 import type { BlobStore, StoredBlob } from "../../services/storage/BlobStore.js";
 import {
   AppError,
-  NotSupportedError,
   PayloadTooLargeError,
   UnsupportedMediaTypeError,
   ValidationError,
@@ -38,23 +37,17 @@ class TooManyFilesError extends AppError {
   }
 }
 
-export interface FormOptions {
-  /** Names of the fields beside the file. */
-  readonly fields: readonly string[];
-  /** Names that are known but not offered. */
-  readonly unsupported: readonly string[];
-}
-
+/** `fieldNames`: of the fields beside the file. */
 export async function receiveForm(
   ctx: AppContext,
   blobs: BlobStore,
   limits: UploadLimits,
-  options: FormOptions,
+  fieldNames: readonly string[],
 ): Promise<Received> {
   if (ctx.get("Content-Encoding") !== "") {
     throw new UnsupportedMediaTypeError("A form cannot have a Content-Encoding");
   }
-  const form = new Form(ctx, blobs, limits, options);
+  const form = new Form(ctx, blobs, limits, fieldNames);
   try {
     await form.parse();
     return await form.finish();
@@ -68,7 +61,7 @@ class Form {
   readonly #ctx: AppContext;
   readonly #blobs: BlobStore;
   readonly #limits: UploadLimits;
-  readonly #options: FormOptions;
+  readonly #fieldNames: readonly string[];
   readonly #intake = new FileIntake();
   readonly #arrival: Arrival;
   readonly #stop = new AbortController();
@@ -76,11 +69,11 @@ class Form {
   #fileSeen = false;
   #storing: Promise<StoredBlob> | undefined;
 
-  constructor(ctx: AppContext, blobs: BlobStore, limits: UploadLimits, options: FormOptions) {
+  constructor(ctx: AppContext, blobs: BlobStore, limits: UploadLimits, fieldNames: readonly string[]) {
     this.#ctx = ctx;
     this.#blobs = blobs;
     this.#limits = limits;
-    this.#options = options;
+    this.#fieldNames = fieldNames;
     this.#intake.on("error", () => {}); // reaches us through the parser or through the store
     this.#arrival = new Arrival(
       ctx.req,
@@ -88,7 +81,7 @@ class Form {
       (received) =>
         received - this.#intake.bytes > FORM_MAX_BYTES
           ? new PayloadTooLargeError(FORM_MAX_BYTES, "form around the file")
-          : null,
+          : (limits.refuse?.(this.#intake.bytes) ?? null),
     );
     this.#arrival.on("error", (error) => this.#stop.abort(error));
   }
@@ -145,7 +138,7 @@ class Form {
     const refusal = this.#judge(part);
     if (refusal === null) {
       // formidable tells files from fields by the type alone.
-      part.mimetype = part.name === FILE_FIELD ? (part.mimetype ?? "application/octet-stream") : null;
+      if (part.name !== FILE_FIELD) part.mimetype = null;
       handle(part);
     } else {
       this.#fail(refusal);
@@ -162,8 +155,10 @@ class Form {
     const isFile = name === FILE_FIELD || originalFilename !== null;
     if (isFile && this.#fileSeen) return new TooManyFilesError();
     if (name === FILE_FIELD) {
-      if (originalFilename === null && part.mimetype === null) {
-        return badField(FILE_FIELD, "not_a_file", "The part `file` has neither a file name nor a type");
+      if (part.mimetype === null) {
+        return originalFilename === null
+          ? badField(FILE_FIELD, "not_a_file", "The part `file` has neither a file name nor a type")
+          : badField(FILE_FIELD, "type_required", "The part `file` has no Content-Type");
       }
       if ("transferEncoding" in part && part.transferEncoding === "base64") {
         return badField(FILE_FIELD, "transfer_encoding", "The file must be sent as it is, not as base64");
@@ -172,10 +167,7 @@ class Form {
       this.#filename = originalFilename;
       return null;
     }
-    if (name !== null && this.#options.unsupported.includes(name)) {
-      return new NotSupportedError(name, `The option ${name} is not supported yet`);
-    }
-    if (name === null || originalFilename !== null || !this.#options.fields.includes(name)) {
+    if (name === null || originalFilename !== null || !this.#fieldNames.includes(name)) {
       return badField((name ?? "").slice(0, 100), "unknown", "The form has a field that is not known here");
     }
     return null;

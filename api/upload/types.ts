@@ -1,10 +1,14 @@
 /** What the two ways of receiving a file, raw and in a form, take and give alike. */
 import type { StoredBlob } from "../../services/storage/BlobStore.js";
+import type { AppError } from "../../utils/errors.js";
 import type { ArrivalLimits } from "./arrival.js";
 import type { FileIntake } from "./intake.js";
 
 /** `maxBytes` is that of the file. */
-export type UploadLimits = ArrivalLimits;
+export interface UploadLimits extends ArrivalLimits {
+  /** Asked again and again with how much of the file has come: another reason to stop. */
+  readonly refuse?: (fileBytes: number) => AppError | null;
+}
 
 export interface Upload {
   readonly blob: StoredBlob;

@@ -97,6 +97,7 @@ export async function createRealWorker(
         kind: "file",
         filename,
         blob,
+        dryRun: false,
         options: { source: null, from: null, until: null, includeIncognito: false },
       });
       return job;

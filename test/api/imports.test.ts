@@ -28,6 +28,13 @@ describe("imports over HTTP", () => {
       .post(`${PATH}?filename=endsong.json`, undefined, { raw: content, headers });
     return expectStatus(202, answer).body.id as string;
   };
+  const addParts = (ids: readonly string[], count: number): Promise<unknown> =>
+    app.deps.database.pool.query(
+      `insert into import_parts (job_id, part_no, name, format, status, bytes_total)
+       select id, n, 'MyData/Streaming_History_Audio_' || n || '.json', 'spotify-extended', 'queued', 1000
+         from unnest($1::uuid[]) id cross join generate_series(1, $2) n`,
+      [ids, count],
+    );
   const setStatus = (id: string, status: string, more = ""): Promise<unknown> =>
     app.deps.database.pool.query(`update import_jobs set status = $2::import_status ${more} where id = $1`, [
       id,
@@ -48,7 +55,7 @@ describe("imports over HTTP", () => {
       sizeBytes: 2,
       sha256: createHash("sha256").update("[]").digest("hex"),
       dryRun: false,
-      options: { source: null },
+      options: { source: null, from: null, until: null, includeIncognito: false },
       counts: none,
       skipped: {},
       rejected: {},
@@ -83,6 +90,82 @@ describe("imports over HTTP", () => {
     expect(joined).to.deep.equal(made.toReversed());
   });
 
+  it("keeps pages of imports with thousands of files short, and joined they are still the whole list", async () => {
+    const made: string[] = [];
+    for (let n = 0; n < 25; n += 1) made.push(await upload(`[${n}]`));
+    await addParts(made, 1000);
+    const joined: string[] = [];
+    const lengths: number[] = [];
+    let cursor: string | null = "";
+    while (cursor !== null) {
+      const query = cursor === "" ? "" : `?cursor=${cursor}`;
+      const page: Answer = expectStatus(200, await app.as(user).get(`${PATH}${query}`));
+      lengths.push(Number(page.headers.get("content-length")));
+      const data = page.body.data as readonly { readonly id: string; readonly parts: readonly unknown[] }[];
+      joined.push(...data.map((job) => job.id));
+      expect(data.map(({ parts }) => parts.length)).to.deep.equal(data.map(() => 1000));
+      cursor = page.body.nextCursor as string | null;
+    }
+    expect(joined).to.deep.equal(made.toReversed());
+    expect(lengths).to.have.length(3);
+    expect(Math.max(...lengths)).to.be.below(4_000_000);
+  });
+
+  it("shows an import on its page though its files alone are more than fit", async () => {
+    const [small, large] = [await upload("[1]"), await upload("[2]")];
+    await addParts([large], 10_001);
+    const first = expectStatus(200, await app.as(user).get(PATH)).body;
+    expect(first.data.map((job: { id: string }) => job.id)).to.deep.equal([large]);
+    expect(first.data[0].parts).to.have.length(10_001);
+    const second = expectStatus(200, await app.as(user).get(`${PATH}?cursor=${first.nextCursor}`)).body;
+    expect([second.data[0].id, second.nextCursor]).to.deep.equal([small, null]);
+  });
+
+  describe("how far an import is", () => {
+    const PARTS = `insert into import_parts (job_id, part_no, name, format, status, bytes_total, bytes_read) values
+      ($1, 0, 'a.json', 'spotify-extended', 'done', 600, 600), ($1, 1, 'b.json', 'spotify-extended', $2, 400, 100)`;
+
+    for (const [status, second, percent] of [
+      ["running", "running", 70],
+      ["paused", "queued", 70],
+      ["paused", "done", 99],
+      ["cancelled", "queued", 70],
+      ["completed", "done", 100],
+      ["completed_with_errors", "failed", 100],
+      ["undoing", "failed", 100],
+      ["undone", "failed", 100],
+      ["undone", "queued", 70],
+    ] as const) {
+      it(`is ${percent} % when it is ${status} and a file is ${second}`, async () => {
+        const id = await upload("[]");
+        await app.deps.database.pool.query(PARTS, [id, second]);
+        await setStatus(id, status);
+        const { body } = expectStatus(200, await app.as(user).get(`${PATH}/${id}`));
+        expect(body.progress.percent).to.equal(percent);
+        expect(body.progress.partsTotal).to.equal(2);
+      });
+    }
+
+    it("is told for a dry run like for any other", async () => {
+      const id = await upload("[]");
+      await app.deps.database.pool.query(PARTS, [id, "running"]);
+      await setStatus(id, "running", ", dry_run = true");
+      const { body } = expectStatus(200, await app.as(user).get(`${PATH}/${id}`));
+      expect([body.dryRun, body.progress.percent]).to.deep.equal([true, 70]);
+    });
+
+    it("names what it waits for, while it does", async () => {
+      const id = await upload("[]");
+      const waiting = async (): Promise<unknown> => (await app.as(user).get(`${PATH}/${id}`)).body.waiting;
+      await setStatus(id, "paused");
+      expect(await waiting()).to.deep.equal({ reason: "paused_by_user", until: null });
+      await setStatus(id, "undoing", ", waiting_reason = 'database'");
+      expect(await waiting()).to.deep.equal({ reason: "database", until: null });
+      await setStatus(id, "undone");
+      expect(await waiting()).to.equal(null);
+    });
+  });
+
   describe("the ledger", () => {
     let id: string;
 
@@ -99,9 +182,9 @@ describe("imports over HTTP", () => {
         [jobId],
       );
       await pool.query(
-        `insert into import_batches (job_id, part_no, batch_no, read, inserted, duplicate, skipped, rejected, reasons,
-           claimed_ids, claimed_positions, claimed_reasons, skipped_positions, skipped_reasons)
-         values ($1, 0, 0, 9, 1, 2, 3, 3,
+        `insert into import_batches (job_id, part_no, batch_no, first_position, read, inserted, duplicate, skipped,
+           rejected, reasons, claimed_ids, claimed_positions, claimed_reasons, skipped_positions, skipped_reasons)
+         values ($1, 0, 0, 0, 9, 1, 2, 3, 3,
            '{"duplicate": {"same_row": 1, "already_there": 1}, "skipped": {"podcast": 2, "incognito": 1},
              "rejected": {"malformed": 2, "bad_time": 1}}',
            '{7, 7, 8}', '{0, 2, 4}', '{0, 1, 2}', '{1, 3, 5}', '{1, 1, 5}')`,
@@ -210,7 +293,7 @@ describe("imports over HTTP", () => {
     for (const status of ["running", "paused"]) {
       it(`asks an import that is ${status} to stop`, async () => {
         const id = await upload("[]");
-        await setStatus(id, status);
+        await setStatus(id, status, ", started_at = now()");
         expect(expectStatus(202, await cancel(id)).body.status).to.equal("cancelling");
         expect(expectStatus(200, await cancel(id)).body.status).to.equal("cancelling");
       });
@@ -221,6 +304,76 @@ describe("imports over HTTP", () => {
         const id = await upload("[]");
         await setStatus(id, status);
         expect(expectStatus(409, await cancel(id)).body.code).to.equal("wrong_state");
+      });
+    }
+  });
+
+  describe("pause and resume", () => {
+    const pause = (id: string): Promise<Answer> => app.as(user).post(`${PATH}/${id}/pause`);
+    const resume = (id: string): Promise<Answer> => app.as(user).post(`${PATH}/${id}/resume`);
+
+    it("answer 200, whether they change something or not", async () => {
+      const id = await upload("[]");
+      for (let times = 0; times < 2; times += 1) {
+        expect(expectStatus(200, await pause(id)).body).to.deep.include({
+          id,
+          status: "paused",
+          waiting: { reason: "paused_by_user", until: null },
+        });
+      }
+      for (let times = 0; times < 2; times += 1) {
+        expect(expectStatus(200, await resume(id)).body).to.include({ id, status: "queued", waiting: null });
+      }
+    });
+
+    it("let an import that was running run on", async () => {
+      const id = await upload("[]");
+      await setStatus(id, "running", ", started_at = now()");
+      expect(expectStatus(200, await pause(id)).body.status).to.equal("paused");
+      expect(expectStatus(200, await resume(id)).body.status).to.equal("running");
+    });
+
+    for (const status of [
+      "cancelling",
+      "cancelled",
+      "completed",
+      "completed_with_errors",
+      "failed",
+      "undoing",
+      "undone",
+    ]) {
+      it(`are in the wrong state for an import that is ${status}`, async () => {
+        const id = await upload("[]");
+        await setStatus(id, status);
+        expect(expectStatus(409, await pause(id)).body.code).to.equal("wrong_state");
+        expect(expectStatus(409, await resume(id)).body.code).to.equal("wrong_state");
+      });
+    }
+  });
+
+  describe("undo", () => {
+    const undo = (id: string): Promise<Answer> => app.as(user).post(`${PATH}/${id}/undo`);
+
+    for (const status of ["completed", "completed_with_errors", "failed", "cancelled"]) {
+      it(`begins for an import that is ${status}, once`, async () => {
+        const id = await upload("[]");
+        await setStatus(id, status, ", finished_at = now()");
+        expect(expectStatus(202, await undo(id)).body).to.include({ id, status: "undoing" });
+        expect(expectStatus(200, await undo(id)).body).to.include({ id, status: "undoing" });
+      });
+    }
+
+    it("is nothing new for an import that is undone", async () => {
+      const id = await upload("[]");
+      await setStatus(id, "undone", ", finished_at = now()");
+      expect(expectStatus(200, await undo(id)).body).to.include({ id, status: "undone" });
+    });
+
+    for (const status of ["queued", "running", "paused", "cancelling"]) {
+      it(`is in the wrong state for an import that is ${status}`, async () => {
+        const id = await upload("[]");
+        await setStatus(id, status);
+        expect(expectStatus(409, await undo(id)).body.code).to.equal("wrong_state");
       });
     }
   });
@@ -258,8 +411,10 @@ describe("imports over HTTP", () => {
       [
         ["GET", `${PATH}/${id}`],
         ["GET", `${PATH}/${id}/rows`],
-        ["POST", `${PATH}/${id}/cancel`],
-        ["POST", `${PATH}/${id}/retry`],
+        ["GET", `${PATH}/${id}/events`],
+        ...["cancel", "pause", "resume", "retry", "undo"].map(
+          (action) => ["POST", `${PATH}/${id}/${action}`] as const,
+        ),
       ] as const;
 
     it("answers like for an import that never existed, byte by byte", async () => {
@@ -293,15 +448,14 @@ describe("imports over HTTP", () => {
     });
   });
 
-  it("answers 404 for what is no id, and for what is not built", async () => {
+  it("answers 404 for what is no id, and for what is no address", async () => {
     for (const id of ["1", "x", `${randomUUID()}0`, `{${randomUUID()}}`, "%00"]) {
       expect((await app.as(user).get(`${PATH}/${id}`)).status, id).to.equal(404);
     }
     const id = await upload("[]");
-    for (const action of ["pause", "resume", "undo"]) {
-      expect((await app.as(user).post(`${PATH}/${id}/${action}`)).status, action).to.equal(404);
-    }
-    expect((await app.as(user).get(`${PATH}/${id}/events`)).status).to.equal(404);
+    expect((await app.as(user).post(`${PATH}/${id}/restart`)).status).to.equal(404);
+    const wrongMethod = expectStatus(405, await app.as(user).post(`${PATH}/${id}/events`));
+    expect(wrongMethod.headers.get("allow")).to.equal("HEAD, GET, OPTIONS");
   });
 
   it("refuses cursors it has not given, also well-made ones that lead nowhere", async () => {

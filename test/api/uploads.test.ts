@@ -143,24 +143,126 @@ describe("POST /imports", () => {
     );
     expect((await sendForm(content(), { source: "spotify" })).body).to.deep.include({
       source: "spotify",
-      options: { source: "spotify" },
+      options: { source: "spotify", from: null, until: null, includeIncognito: false },
     });
     expect((await sendForm(content(), {}, { query: "?source=spotify" })).body.source).to.equal("spotify");
   });
 
-  for (const option of ["dryRun", "from", "until", "includeIncognito"]) {
-    it(`refuses ${option}, which is not there yet, wherever it stands`, async () => {
+  it("keeps the other options, from the query string, from the form, and from both", async () => {
+    const all = {
+      dryRun: "true",
+      from: "2020-01-01T00:00:00+02:00",
+      until: "2021-01-01T00:00:00.5Z",
+      includeIncognito: "true",
+    };
+    const asked = {
+      dryRun: true,
+      options: {
+        source: null,
+        from: "2019-12-31T22:00:00.000Z",
+        until: "2021-01-01T00:00:00.500Z",
+        includeIncognito: true,
+      },
+    };
+    const { until, ...rest } = all;
+    for (const answer of [
+      await sendRaw(content(), { query: `?${new URLSearchParams(all)}` }),
+      await sendForm(content(), all),
+      await sendForm(content(), rest, { query: `?${new URLSearchParams({ until })}` }),
+    ]) {
+      expect(expectStatus(202, answer).body).to.deep.include(asked);
+      const { rows } = await app.deps.database.pool.query(
+        'select dry_run as "dryRun", options from import_jobs where id = $1',
+        [answer.body.id],
+      );
+      expect(rows[0]).to.deep.equal(asked);
+    }
+    const plain = expectStatus(
+      202,
+      await sendRaw(content(), { query: "?dryRun=false&includeIncognito=false" }),
+    );
+    expect(plain.body).to.deep.include({
+      dryRun: false,
+      options: { source: null, from: null, until: null, includeIncognito: false },
+    });
+  });
+
+  it("takes the same bytes with other options for another upload", async () => {
+    const body = content();
+    const queries = [
+      "",
+      "?dryRun=true",
+      "?from=2020-01-01T00:00:00Z",
+      "?until=2020-01-01T00:00:00Z",
+      "?includeIncognito=true",
+    ];
+    const made: string[] = [];
+    for (const query of queries)
+      made.push(expectStatus(202, await sendRaw(body, { query })).body.id as string);
+    expect(new Set(made).size).to.equal(queries.length);
+    for (const [index, query] of queries.entries()) {
+      expect(expectStatus(200, await sendRaw(body, { query })).body.id, query).to.equal(made[index]);
+    }
+    const otherOffset = await sendRaw(body, { query: "?from=2020-01-01T01:00:00%2B01:00&dryRun=false" });
+    expect(expectStatus(200, otherOffset).body.id).to.equal(made[2]);
+  });
+
+  for (const [option, value, code] of [
+    ["dryRun", "yes", "wrong_type"],
+    ["dryRun", "TRUE", "wrong_type"],
+    ["dryRun", "", "wrong_type"],
+    ["includeIncognito", "1", "wrong_type"],
+    ["from", "2024", "bad_time"],
+    ["from", "2024-02-30T00:00:00Z", "bad_time"],
+    ["from", "2024-02-01T00:00:00", "bad_time"],
+    ["from", "now", "bad_time"],
+    ["until", "+275760-09-13T00:00:00Z", "bad_time"],
+    ["until", "infinity", "bad_time"],
+  ] as const) {
+    it(`refuses ${option}=${value}, wherever it stands`, async () => {
       for (const answer of [
-        await sendRaw(content(), { query: `?${option}=true` }),
-        await sendForm(content(), {}, { query: `?${option}=` }),
-        await sendForm(content(), { [option]: "true" }),
+        await sendRaw(content(), { query: `?${new URLSearchParams({ [option]: value })}` }),
+        await sendForm(content(), {}, { query: `?${new URLSearchParams({ [option]: value })}` }),
+        await sendForm(content(), { [option]: value }),
       ]) {
-        expect(expectStatus(400, answer).body).to.deep.include({ code: "not_supported" });
-        expect(answer.body.errors[0]).to.include({ path: option, code: "not_supported" });
+        expect(expectStatus(400, answer).body.errors[0]).to.include({ path: option, code });
       }
       expect([await jobs(), await newFiles()]).to.deep.equal([0, []]);
     });
   }
+
+  it("refuses a range that nothing can be in, wherever its ends stand", async () => {
+    const [from, until] = ["2024-01-01T00:00:00Z", "2024-01-01T01:00:00+01:00"];
+    for (const answer of [
+      await sendRaw(content(), { query: `?${new URLSearchParams({ from, until })}` }),
+      await sendForm(content(), { from, until }),
+      await sendForm(content(), { until }, { query: `?${new URLSearchParams({ from })}` }),
+    ]) {
+      expect(expectStatus(400, answer).body.errors[0]).to.include({ path: "from", code: "bad_range" });
+    }
+    const request = new RawRequest(app.port);
+    await request.head("POST", `${PATH}?from=${from}&until=${from}`, {
+      Authorization: `Bearer ${user.accessToken}`,
+      "Content-Length": MAX_BYTES,
+    });
+    expect((await request.answer()).status, "before the body").to.equal(400);
+    request.destroy();
+    expect([await jobs(), await newFiles()]).to.deep.equal([0, []]);
+  });
+
+  it("names every option that is in the query string and in the form", async () => {
+    const both = { dryRun: "true", source: "spotify" };
+    const answer = expectStatus(
+      400,
+      await sendForm(content(), both, { query: `?${new URLSearchParams(both)}` }),
+    );
+    expect(
+      answer.body.errors.map(({ path: name, code }: { path: string; code: string }) => [name, code]),
+    ).to.deep.equal([
+      ["source", "conflicting"],
+      ["dryRun", "conflicting"],
+    ]);
+  });
 
   it("refuses options it does not know and sources it cannot read, naming them", async () => {
     for (const [answer, field] of [
@@ -265,6 +367,10 @@ describe("POST /imports", () => {
         await sendRaw(content(), { key: "k" }),
         await sendRaw(body, { key: "k", query: "?source=spotify" }),
         await sendRaw(body, { key: "k", query: "?filename=x.json" }),
+        await sendRaw(body, { key: "k", query: "?dryRun=true" }),
+        await sendRaw(body, { key: "k", query: "?from=2020-01-01T00:00:00Z" }),
+        await sendRaw(body, { key: "k", query: "?until=2020-01-01T00:00:00Z" }),
+        await sendRaw(body, { key: "k", query: "?includeIncognito=true" }),
       ]) {
         expect(expectStatus(422, answer).body.code).to.equal("idempotency_mismatch");
       }

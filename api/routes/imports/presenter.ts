@@ -11,7 +11,12 @@ export const presentImport = (job: ImportJobView) => ({
   sizeBytes: job.sizeBytes,
   sha256: job.sha256,
   dryRun: job.dryRun,
-  options: job.options,
+  options: {
+    source: job.options.source,
+    from: job.options.from,
+    until: job.options.until,
+    includeIncognito: job.options.includeIncognito,
+  },
   counts: presentCounts(job.counts),
   skipped: job.skipped,
   rejected: job.rejected,

@@ -1,11 +1,10 @@
 import Joi from "joi";
-import { SOURCE_FILTERS } from "../../../services/history/sources.js";
 import { IMPORT_STATUSES } from "../../../services/import/jobs.js";
 import { LEDGER_REASONS, LEDGER_VERDICTS, type LedgerVerdict } from "../../../services/import/ledger.js";
-import { isImportableSource } from "../../../services/import/prepare.js";
 import { endpoint, streamBody } from "../../middleware/endpoint.js";
 import { component } from "../../openapi/components.js";
 import { cursor, id, pageSize, text, uuid } from "../../schemas.js";
+import { uploadOptions, type UploadOptions } from "./options.js";
 
 const PATH = "/api/v1/imports";
 const ONE = `${PATH}/:id`;
@@ -45,7 +44,12 @@ export const importView = component(
     sizeBytes: Joi.number().integer().allow(null).required(),
     sha256: Joi.string().hex().allow(null).required(),
     dryRun: Joi.boolean().required(),
-    options: Joi.object({ source: Joi.string().allow(null).required() }).required(),
+    options: Joi.object({
+      source: Joi.string().allow(null).required(),
+      from: time().allow(null),
+      until: time().allow(null),
+      includeIncognito: Joi.boolean().required(),
+    }).required(),
     counts,
     skipped: byReason().description("How many rows, by reason"),
     rejected: byReason(),
@@ -102,30 +106,14 @@ const ledgerRow = component(
   }),
 );
 
-const importableSource = () =>
-  Joi.string()
-    .valid(...SOURCE_FILTERS.filter(isImportableSource))
-    .description("Import only files of this family or provider; by default whatever the upload holds");
+export type CreateImportQuery = UploadOptions & { readonly filename?: string };
 
-/** Part of the contract, but not built: every value is refused by the handler, which names the option. */
-export const UNSUPPORTED_OPTIONS = ["dryRun", "from", "until", "includeIncognito"] as const;
-const unsupported = Object.fromEntries(
-  UNSUPPORTED_OPTIONS.map((name) => [
-    name,
-    Joi.string().allow("").description("Not supported yet: 400 not_supported"),
-  ]),
-);
-
-export interface UploadOptions {
-  readonly source?: string;
-}
-
-/** Options in the fields of a form; in a query string they stand beside `filename`. */
-export const formOptions = Joi.object<UploadOptions>({ source: importableSource() });
-
-export type CreateImportQuery = UploadOptions & { readonly filename?: string } & {
-  readonly [Name in (typeof UNSUPPORTED_OPTIONS)[number]]?: string;
-};
+/** The same in the fields of a form, where everything is text. */
+const formFields = (
+  Joi.object(uploadOptions)["~standard"].jsonSchema.input({ target: "draft-2020-12" }) as {
+    readonly properties: Readonly<Record<string, object>>;
+  }
+).properties;
 
 const binary = { type: "string", format: "binary" };
 
@@ -143,8 +131,7 @@ export const createImport = endpoint({
   auth: "user",
   query: Joi.object<CreateImportQuery>({
     filename: text(FILENAME_MAX_BYTES).description("Name of the file, for a body that is the file itself"),
-    source: importableSource(),
-    ...unsupported,
+    ...uploadOptions,
   }),
   body: streamBody({
     "application/zip": binary,
@@ -156,7 +143,7 @@ export const createImport = endpoint({
     "application/octet-stream": binary,
     "multipart/form-data": {
       type: "object",
-      properties: { file: binary, source: { type: "string" } },
+      properties: { file: binary, ...formFields },
       required: ["file"],
     },
   }),
@@ -174,7 +161,9 @@ export const createImport = endpoint({
     413: "The upload is larger than the limit, or a form has several files",
     415: "The file is no ZIP archive, no gzip file and no text",
     422: "This Idempotency-Key was used with another upload",
-    429: "Too many uploads at once",
+    429:
+      "`too_many_uploads`: too many at once, or in 24 hours; `upload_quota`: your uploads that are kept take all the " +
+      "room you have",
   },
 });
 
@@ -262,6 +251,76 @@ export const retryImport = endpoint({
     202: { description: "It is queued again", schema: importView },
   },
   errors: { ...notFound, 409: "`wrong_state`, or `upload_gone` when the upload is not kept any more" },
+});
+
+export const pauseImport = endpoint({
+  method: "post",
+  path: `${ONE}/pause`,
+  operationId: "pauseImport",
+  summary: "Pause an import; it stops at the next batch and waits to be resumed",
+  tags,
+  auth: "user",
+  params,
+  responses: { 200: { description: "It is paused, or was already", schema: importView } },
+  errors: { ...notFound, 409: "It is neither queued nor running" },
+});
+
+export const resumeImport = endpoint({
+  method: "post",
+  path: `${ONE}/resume`,
+  operationId: "resumeImport",
+  summary: "Let a paused import go on where it stopped",
+  tags,
+  auth: "user",
+  params,
+  responses: { 200: { description: "It goes on, or was under way already", schema: importView } },
+  errors: { ...notFound, 409: "It is over, or about to be" },
+});
+
+export const undoImport = endpoint({
+  method: "post",
+  path: `${ONE}/undo`,
+  operationId: "undoImport",
+  summary: "Remove the plays that only this import has brought",
+  description:
+    "For imports that are over, however they ended. A play that another import has brought too stays, and belongs " +
+    "to that one from then on. The import itself and what became of its rows can still be looked at.",
+  tags,
+  auth: "user",
+  params,
+  responses: {
+    200: { description: "It is undone already, or about to be", schema: importView },
+    202: { description: "Its plays are being removed", schema: importView },
+  },
+  errors: { ...notFound, 409: "It is not over" },
+});
+
+export const watchImport = endpoint({
+  method: "get",
+  path: `${ONE}/events`,
+  operationId: "watchImport",
+  summary: "Watch an import as Server-Sent Events",
+  description:
+    "One event `job` now and one after each change: `id` is the version of the import, `data` the import as in " +
+    "`GET /imports/{id}`. A reader that is slower than the changes gets the newest, not every one. Comment lines keep " +
+    "the connection alive. The stream ends after the event of an import that is over, and when the session does. Its " +
+    "header `Last-Event-ID` lets a client that comes back wait for the next change; 204 says that there will be none. " +
+    "The access token goes into the header `Authorization`, as everywhere.",
+  tags,
+  auth: "user",
+  params,
+  responses: {
+    200: {
+      description: "Events, until the import is over",
+      contentType: "text/event-stream",
+      schema: Joi.string(),
+      example:
+        'retry: 2000\n\nid: 7\nevent: job\ndata: {"id":"01a2138d-3f7d-7002-bc2e-c00644d1f5f2","status":"running","...":"..."}\n\n' +
+        ": keep-alive\n\n",
+    },
+    204: { description: "The import is over, and `Last-Event-ID` names its last version" },
+  },
+  errors: { ...notFound, 429: "`too_many_streams`: you are listening too often at once" },
 });
 
 function pageOf(item: Joi.Schema): Joi.ObjectSchema {

@@ -66,6 +66,7 @@ describe("the import service", () => {
       kind: "file",
       filename,
       blob,
+      dryRun: false,
       options: { source, from: null, until: null, includeIncognito: false },
     });
   };
