@@ -8,7 +8,7 @@ import type { BatchOutcome, Counts, JudgedBatch, PlayRecord, RejectedRecord } fr
 import { judgeDryPlays } from "./dryPlays.js";
 import { keepRows } from "./keptRows.js";
 import { claimedRange, completeMarker, countsOf, insertMarker, reasonsOf } from "./marker.js";
-import { ensureStaging, writePlays } from "./plays.js";
+import { writePlays } from "./plays.js";
 import type { Claims, PlacedPlay } from "./plays.js";
 import type { CatalogueResolver } from "./resolver.js";
 import { complaintOf, inTransaction, isolateRefused, refusalOf } from "./transaction.js";
@@ -62,7 +62,7 @@ export class BatchCommitter {
       const placed = await this.#place(current, resolver);
       current = placed.batch;
       try {
-        return await this.#write(current, (client) => writePlays(client, batch, placed.plays), ensureStaging);
+        return await this.#write(current, (client) => writePlays(client, batch, placed.plays));
       } catch (error) {
         const refusal = refusalOf(error);
         if ((refusal !== "catalogue" && refusal !== "value") || repairs >= MAX_REPAIRS) throw error;
@@ -97,14 +97,10 @@ export class BatchCommitter {
     const refused = await isolateRefused(plays, async (run) => {
       const rollback = new Stop({ outcome: "already" });
       try {
-        await inTransaction(
-          this.options.pool,
-          async (client) => {
-            await writePlays(client, { userId, jobId }, run);
-            throw rollback;
-          },
-          ensureStaging,
-        );
+        await inTransaction(this.options.pool, async (client) => {
+          await writePlays(client, { userId, jobId }, run);
+          throw rollback;
+        });
       } catch (cause) {
         if (cause !== rollback) throw cause;
       }
@@ -113,11 +109,7 @@ export class BatchCommitter {
     return rejectPlays(batch, new Map([...refused].map(([play, cause]) => [play.position, cause])));
   }
 
-  async #write(
-    batch: JudgedBatch,
-    claim: (client: PoolClient) => Promise<Claims>,
-    setUp?: (client: PoolClient) => Promise<void>,
-  ): Promise<BatchOutcome> {
+  async #write(batch: JudgedBatch, claim: (client: PoolClient) => Promise<Claims>): Promise<BatchOutcome> {
     const write = async (client: PoolClient): Promise<BatchOutcome> => {
       await lockUser(client, batch.userId);
       if (!(await insertMarker(client, batch))) throw new Stop({ outcome: "already" });
@@ -135,7 +127,7 @@ export class BatchCommitter {
       return { outcome: "committed", ...result };
     };
     try {
-      return await inTransaction(this.options.pool, write, setUp);
+      return await inTransaction(this.options.pool, write);
     } catch (error) {
       if (error instanceof Stop) return error.result;
       throw error;

@@ -1,8 +1,10 @@
 /** The plays of one batch: into the history, and which row of it each record now stands for. */
 import type { PoolClient } from "pg";
+import { brokenConstraint } from "../../../db/errors.js";
 import { DUPLICATE_REASONS } from "../verdicts.js";
 import type { Play } from "../types.js";
-import { copyInto, copyValue } from "./copyText.js";
+import { copyBinaryInto, field, uuidField } from "./copyBinary.js";
+import type { BinaryRows } from "./copyBinary.js";
 import type { CatalogueIds } from "./resolver.js";
 
 export interface PlacedPlay {
@@ -31,64 +33,57 @@ export class VanishedPlayError extends Error {
   readonly code = "40001"; // handled like any other lost race
 }
 
-const staged = new WeakSet<PoolClient>();
-
-/** Once per connection, outside any transaction: a rollback would take the table along. */
-export async function ensureStaging(client: PoolClient): Promise<void> {
-  if (staged.has(client)) return;
-  await client.query(
-    `create temporary table if not exists staged_plays (
-       ord integer not null, source_key bytea not null, track_id bigint not null, artist_id bigint not null,
-       album_id bigint, played_at timestamptz not null, ended_at timestamptz, start_earliest timestamptz not null,
-       start_latest timestamptz not null, ms_played integer, duration_ms integer, precision time_precision not null,
-       source play_source not null, counted boolean not null, context jsonb
-     ) on commit delete rows`,
-  );
-  staged.add(client);
-}
-
 /**
- * The staging table is never analysed, so the planner guesses its size and, joined to a long history, would read
- * all of it into a hash. Each look-up is therefore a LATERAL with LIMIT 1, which can only be done by index probe.
+ * The keys come as one value, 16 bytes each, in which row `ord` finds its own. Each look-up is a LATERAL with LIMIT 1,
+ * which can only be done by index probe: the planner guesses the number of keys, and joined to a long history it
+ * would read all of that history into a hash.
  */
-export const INSERT_PLAYS = `
-  insert into listening_history (
-    user_id, import_job_id, source_key, track_id, artist_id, album_id, played_at, ended_at, start_earliest,
-    start_latest, ms_played, duration_ms, precision, source, counted, context
-  )
-  select $1::uuid, $2::uuid, s.source_key, s.track_id, s.artist_id, s.album_id, s.played_at, s.ended_at,
-         s.start_earliest, s.start_latest, s.ms_played, s.duration_ms, s.precision, s.source, s.counted, s.context
-    from staged_plays s
-    left join lateral (
-      select true as gone from deleted_plays d where d.user_id = $1 and d.source_key = s.source_key limit 1
-    ) d on true
-   where d.gone is null
-   order by s.source_key
-  on conflict (user_id, source_key) do nothing
-  returning id, encode(source_key, 'hex')`;
+const KEYS = "generate_series(0, octet_length($2::bytea) / 16 - 1) as k (ord)";
+const KEY = "substr($2::bytea, k.ord * 16 + 1, 16)";
 
+/** Rows that are there, as lists: a message for each row would cost more than finding it. */
 export const FIND_PLAYS = `
-  select s.ord, p.id, p.own
-    from staged_plays s
+  select string_agg(k.ord::text, ',') as ords, string_agg(p.id::text, ',') as ids,
+         string_agg(p.own::int::text, ',') as owns
+    from ${KEYS}
     cross join lateral (
-      select id, import_job_id is not distinct from $2::uuid as own
-        from listening_history where user_id = $1 and source_key = s.source_key limit 1
+      select id, import_job_id is not distinct from $3::uuid as own
+        from listening_history where user_id = $1::uuid and source_key = ${KEY} limit 1
     ) p`;
 
 export const FIND_DELETED = `
-  select s.ord
-    from staged_plays s
+  select string_agg(k.ord::text, ',') as ords
+    from ${KEYS}
     cross join lateral (
-      select 1 from deleted_plays where user_id = $1 and source_key = s.source_key limit 1
-    ) d`;
+      select 1 from deleted_plays where user_id = $1::uuid and source_key = ${KEY} limit 1
+    ) d
+   where exists (select from deleted_plays where user_id = $1::uuid)`;
 
-interface StagedRow {
-  /** The source key in hexadecimal. */
+const NEW_IDS = `
+  select string_agg(nextval((select pg_get_serial_sequence('listening_history', 'id')::regclass))::text, ',') as ids
+    from generate_series(1, $1::int)`;
+
+/** In the order of `writeRow`. */
+const COLUMNS = `user_id, import_job_id, id, source_key, track_id, artist_id, album_id, played_at, ended_at,
+  start_earliest, start_latest, ms_played, duration_ms, counted, precision, source, context`;
+const COLUMN_COUNT = Buffer.from([0, 17]);
+/** More than all values of a row without its context need. */
+const ROW_BYTES = 512;
+
+const INSERT_CONTESTED = `
+  insert into listening_history (${COLUMNS}) overriding system value
+  select ${COLUMNS} from contested_plays order by source_key
+  on conflict (user_id, source_key) do nothing`;
+
+/** One distinct key of the batch, and what became of it. */
+interface Row {
+  /** The source key, a character for each byte. */
   readonly key: string;
   readonly placed: PlacedPlay;
+  /** 0 until it is known; 0 for ever when its owner deleted the play. */
+  id: number;
+  reason: number;
 }
-
-type Fate = { readonly id: number; readonly reason: number };
 
 /**
  * Inserts the plays that are new and returns what every record stands for. `plays` are in order of position. A
@@ -103,88 +98,135 @@ export async function writePlays(
   const claims: Claims = { positions: [], ids: [], reasons: [] };
   if (plays.length === 0) return claims;
 
-  const keys = plays.map((placed) => placed.play.sourceKey.toString("hex"));
-  const firsts = new Map<string, PlacedPlay>();
-  for (const [index, placed] of plays.entries()) {
-    const key = keys[index]!;
-    if (!firsts.has(key)) firsts.set(key, placed);
-  }
-  const rows: StagedRow[] = [];
-  for (const [key, placed] of firsts) rows.push({ key, placed });
+  const byKey = new Map<string, Row>();
+  const rowOf = plays.map((placed) => {
+    const key = placed.play.sourceKey.toString("latin1");
+    let row = byKey.get(key);
+    if (row === undefined) byKey.set(key, (row = { key, placed, id: 0, reason: 0 }));
+    return row;
+  });
   // In the order of the unique index, so that two imports of the same rows cannot wait for each other in a ring.
-  rows.sort((a, b) => (a.key < b.key ? -1 : 1));
-  const fates = await settle(client, owner, rows);
+  const rows = [...byKey.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+  const fresh = await withoutKnown(client, owner, rows);
+  if (fresh.length > 0) await insert(client, owner, fresh);
 
   for (const [index, placed] of plays.entries()) {
-    const key = keys[index]!;
-    const fate = fates.get(key)!;
-    const repeats = fate.reason === 0 && firsts.get(key) !== placed;
+    const row = rowOf[index]!;
+    const repeats = row.reason === 0 && row.placed !== placed;
     claims.positions.push(placed.position);
-    claims.ids.push(fate.id);
-    claims.reasons.push(repeats ? DUPLICATE_REASONS.same_row.number : fate.reason);
+    claims.ids.push(row.id);
+    claims.reasons.push(repeats ? DUPLICATE_REASONS.same_row.number : row.reason);
   }
   return claims;
 }
 
-async function settle(
+/** Settles the rows that are there and those that were deleted; returns the others. */
+async function withoutKnown(
   client: PoolClient,
   { userId, jobId }: PlayOwner,
-  rows: readonly StagedRow[],
-): Promise<Map<string, Fate>> {
-  await copyInto(
-    client,
-    `staged_plays (ord, source_key, track_id, artist_id, album_id, played_at, ended_at, start_earliest, start_latest,
-       ms_played, duration_ms, precision, source, counted, context)`,
-    copyRows(rows),
+  rows: readonly Row[],
+): Promise<readonly Row[]> {
+  const keys = packed(rows);
+  const known = await client.query<{ ords: string | null; ids: string | null; owns: string | null }>(
+    FIND_PLAYS,
+    [userId, keys, jobId],
   );
-  const inserted = await client.query<[number, string]>({
-    text: INSERT_PLAYS,
-    values: [userId, jobId],
-    rowMode: "array",
-  });
-  const fates = new Map<string, Fate>(inserted.rows.map(([id, key]) => [key, { id, reason: 0 }]));
-  if (fates.size === rows.length) return fates;
-
-  const found = await client.query<[number, number, boolean]>({
-    text: FIND_PLAYS,
-    values: [userId, jobId],
-    rowMode: "array",
-  });
-  for (const [ord, id, own] of found.rows) {
-    const key = rows[ord]!.key;
-    const reason = own ? DUPLICATE_REASONS.same_row.number : DUPLICATE_REASONS.already_there.number;
-    if (!fates.has(key)) fates.set(key, { id, reason });
+  const { ords, ids, owns } = known.rows[0]!;
+  const settled = new Set<Row>();
+  const found = numbers(ids);
+  const own = numbers(owns);
+  for (const [index, ord] of numbers(ords).entries()) {
+    const row = rows[ord]!;
+    // A row with this very id is the one that was just inserted; see `insertContested`.
+    if (row.id !== found[index]) {
+      row.id = found[index]!;
+      row.reason = DUPLICATE_REASONS[own[index] === 1 ? "same_row" : "already_there"].number;
+    }
+    settled.add(row);
   }
-  if (fates.size === rows.length) return fates;
+  if (settled.size === rows.length) return [];
 
-  const deleted = await client.query<[number]>({ text: FIND_DELETED, values: [userId], rowMode: "array" });
-  for (const [ord] of deleted.rows) {
-    const key = rows[ord]!.key;
-    if (!fates.has(key)) fates.set(key, { id: 0, reason: DUPLICATE_REASONS.deleted_by_user.number });
+  const deleted = await client.query<{ ords: string | null }>(FIND_DELETED, [userId, keys]);
+  for (const ord of numbers(deleted.rows[0]!.ords)) {
+    const row = rows[ord]!;
+    if (settled.has(row)) continue;
+    row.reason = DUPLICATE_REASONS.deleted_by_user.number;
+    settled.add(row);
   }
-  if (fates.size < rows.length) throw new VanishedPlayError("A play vanished while its batch was written");
-  return fates;
+  return settled.size === 0 ? rows : rows.filter((row) => !settled.has(row));
 }
-
-const time = (ms: number): string => new Date(ms).toISOString();
-const optional = (value: number | null): string => (value === null ? "\\N" : String(value));
 
 /**
- * Written out by hand: this is the innermost loop of an import. Only the context can hold a character that COPY
- * text would take for its own.
+ * COPY straight into the history, which knows no ON CONFLICT: when another import brings one of the rows at the same
+ * moment, COPY waits for it and fails, and the rows go the longer way.
  */
-function* copyRows(rows: readonly StagedRow[]): Generator<string> {
-  for (const [ord, { key, placed }] of rows.entries()) {
-    const { play, ids } = placed;
-    const playedAt = time(play.playedAt);
-    const earliest = play.startEarliest === play.playedAt ? playedAt : time(play.startEarliest);
-    const latest = play.startLatest === play.playedAt ? playedAt : time(play.startLatest);
-    const endedAt = play.endedAt === null ? "\\N" : time(play.endedAt);
-    const context = copyValue(play.context === null ? null : JSON.stringify(play.context));
-    yield (
-      `${ord}\t\\\\x${key}\t${ids.trackId}\t${ids.artistId}\t${optional(ids.albumId)}\t${playedAt}\t${endedAt}\t${earliest}\t` +
-      `${latest}\t${optional(play.msPlayed)}\t${optional(play.durationMs)}\t${play.precision}\t${play.source}\t` +
-      `${play.counted ? "t" : "f"}\t${context}\n`
-    );
+async function insert(client: PoolClient, owner: PlayOwner, rows: readonly Row[]): Promise<void> {
+  const made = await client.query<{ ids: string }>(NEW_IDS, [rows.length]);
+  for (const [index, id] of numbers(made.rows[0]!.ids).entries()) rows[index]!.id = id;
+  await client.query("savepoint plays");
+  try {
+    await copyRows(client, owner, "listening_history", rows);
+  } catch (error) {
+    if (brokenConstraint(error) !== "plays_once") throw error;
+    await client.query("rollback to savepoint plays");
+    await insertContested(client, owner, rows);
   }
 }
+
+async function insertContested(client: PoolClient, owner: PlayOwner, rows: readonly Row[]): Promise<void> {
+  await client.query(
+    `create temporary table contested_plays on commit drop as select ${COLUMNS} from listening_history with no data`,
+  );
+  await copyRows(client, owner, "contested_plays", rows);
+  await client.query(INSERT_CONTESTED);
+  const lost = await withoutKnown(client, owner, rows);
+  if (lost.length > 0) throw new VanishedPlayError("A play vanished while its batch was written");
+}
+
+/** The innermost loop of an import. */
+async function copyRows(
+  client: PoolClient,
+  { userId, jobId }: PlayOwner,
+  table: "listening_history" | "contested_plays",
+  rows: readonly Row[],
+): Promise<void> {
+  const begin = Buffer.concat([COLUMN_COUNT, uuidField(userId), uuidField(jobId)]);
+  const writeRow = ({ id, placed: { play, ids } }: Row, out: BinaryRows): void => {
+    const context = play.context === null ? null : JSON.stringify(play.context);
+    out.reserve(ROW_BYTES + 3 * (context?.length ?? 0));
+    out.bytes(begin);
+    out.bigint(id);
+    out.bytea(play.sourceKey);
+    out.bigint(ids.trackId);
+    out.bigint(ids.artistId);
+    out.bigint(ids.albumId);
+    out.time(play.playedAt);
+    out.time(play.endedAt);
+    out.time(play.startEarliest);
+    out.time(play.startLatest);
+    out.integer(play.msPlayed);
+    out.integer(play.durationMs);
+    out.boolean(play.counted);
+    out.bytes(label(play.precision));
+    out.bytes(label(play.source));
+    out.json(context);
+  };
+  await copyBinaryInto(client, `${table} (${COLUMNS})`, rows, writeRow);
+}
+
+/** The values of two enums: a few in all. */
+const labels = new Map<string, Buffer>();
+
+function label(name: Play["precision"] | Play["source"]): Buffer {
+  let bytes = labels.get(name);
+  if (bytes === undefined) labels.set(name, (bytes = field(Buffer.from(name))));
+  return bytes;
+}
+
+function packed(rows: readonly Row[]): Buffer {
+  const keys = Buffer.allocUnsafe(16 * rows.length);
+  for (const [index, row] of rows.entries()) keys.set(row.placed.play.sourceKey, 16 * index);
+  return keys;
+}
+
+const numbers = (list: string | null): number[] => (list === null ? [] : list.split(",").map(Number));

@@ -9,17 +9,13 @@ const TRIES = 6;
 
 /**
  * Runs `work` between BEGIN and COMMIT. A transaction that lost against another is run again from its start;
- * every other error is thrown after ROLLBACK. `setUp` runs before BEGIN on the same connection. After an error of the connection the connection is closed, and whether
+ * every other error is thrown after ROLLBACK. After an error of the connection the connection is closed, and whether
  * a COMMIT took place is unknown: callers make themselves repeatable.
  */
-export async function inTransaction<T>(
-  pool: Pool,
-  work: (client: PoolClient) => Promise<T>,
-  setUp?: (client: PoolClient) => Promise<void>,
-): Promise<T> {
+export async function inTransaction<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await once(pool, work, setUp);
+      return await once(pool, work);
     } catch (error) {
       if (attempt >= TRIES || !LOST.has(sqlState(error) ?? "")) throw error;
       await sleep(20 * 2 ** attempt * (0.5 + Math.random()));
@@ -27,15 +23,10 @@ export async function inTransaction<T>(
   }
 }
 
-async function once<T>(
-  pool: Pool,
-  work: (client: PoolClient) => Promise<T>,
-  setUp?: (client: PoolClient) => Promise<void>,
-): Promise<T> {
+async function once<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    await setUp?.(client);
     await client.query("begin");
     try {
       const result = await work(client);

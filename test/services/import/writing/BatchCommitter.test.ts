@@ -7,12 +7,6 @@ import { insertUser } from "../../../support/users.js";
 import { spotifyExtended } from "../../../../services/import/formats/spotifyExtended.js";
 import { BatchCommitter } from "../../../../services/import/writing/BatchCommitter.js";
 import type { BatchOutcome, JudgedBatch, PlayRecord } from "../../../../services/import/writing/batch.js";
-import {
-  FIND_DELETED,
-  FIND_PLAYS,
-  INSERT_PLAYS,
-  ensureStaging,
-} from "../../../../services/import/writing/plays.js";
 import { CatalogueResolver } from "../../../../services/import/writing/resolver.js";
 import { createBench, digestOf, json, play, plays } from "../importing.js";
 import type { ImportBench } from "../importing.js";
@@ -327,48 +321,5 @@ describe("committing a batch", () => {
       outcome: "stopped",
       why: "closed",
     });
-  });
-
-  it("probes the indexes of a long history row by row, whatever the planner guesses about the staging table", async function () {
-    this.timeout(60_000);
-    const user = await insertUser(pool());
-    await pool().query(
-      `with a as (insert into artists (name, name_key) values ('Planner', 'planner') returning id),
-            t as (insert into tracks (artist_id, title, title_key, loose_key) select id, 'P', 'p', 'p' from a returning id, artist_id)
-       insert into listening_history (user_id, track_id, artist_id, played_at, start_earliest, start_latest, precision,
-         source, counted, source_key)
-       select $1, t.id, t.artist_id, at, at, at, 'second', 'manual', true, int4send(n) || substr(sha256(int4send(n)), 1, 12)
-         from t, generate_series(1, 100000) n, lateral (select timestamptz '2001-01-01' + n * interval '1 minute' as at) x`,
-      [user],
-    );
-    await pool().query("analyze listening_history");
-    const client = await pool().connect();
-    try {
-      await ensureStaging(client);
-      for (const rows of [10, 10_000]) {
-        await client.query("begin");
-        await client.query(
-          `insert into staged_plays (ord, source_key, track_id, artist_id, played_at, start_earliest, start_latest,
-             precision, source, counted)
-           select row_number() over () - 1, source_key, track_id, artist_id, played_at, start_earliest, start_latest,
-                  precision, source, counted
-             from listening_history where user_id = $1 limit $2`,
-          [user, rows],
-        );
-        for (const [sql, values] of [
-          [INSERT_PLAYS, [user, user]],
-          [FIND_PLAYS, [user, user]],
-          [FIND_DELETED, [user]],
-        ] as const) {
-          const plan = await client.query<{ "QUERY PLAN": string }>(`explain ${sql}`, [...values]);
-          const text = plan.rows.map((row) => row["QUERY PLAN"]).join("\n");
-          expect(text).to.match(/Nested Loop/);
-          expect(text).not.to.match(/Hash|Merge Join|Seq Scan on (?!staged_plays)/);
-        }
-        await client.query("rollback");
-      }
-    } finally {
-      client.release(true);
-    }
   });
 });
