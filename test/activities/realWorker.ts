@@ -19,6 +19,7 @@ export interface RealWorker {
   readonly service: ImportService;
   readonly queue: TemporalImportQueue;
   readonly blobs: FileBlobStore;
+  readonly spoolDir: string;
   readonly taskQueue: string;
   /** One more worker process; stopped by `close` when the test does not. */
   start(env?: Readonly<Record<string, string>>): Promise<RunningEntry>;
@@ -48,7 +49,8 @@ export async function createRealWorker(
 ): Promise<RealWorker> {
   const stack = testStack();
   const home = await mkdtemp(path.join(tmpdir(), "playlog-worker-"));
-  const blobs = new FileBlobStore(path.join(home, "spool"));
+  const spoolDir = path.join(home, "spool");
+  const blobs = new FileBlobStore(spoolDir);
   const taskQueue = `test-${randomUUID()}`;
   const temporalAddress = options.temporalAddress ?? stack.temporalAddress;
   const heartbeatTimeoutMs = options.heartbeatTimeoutMs ?? 2000;
@@ -73,6 +75,7 @@ export async function createRealWorker(
     service,
     queue,
     blobs,
+    spoolDir,
     taskQueue,
     async start(env = {}) {
       const worker = await startEntry("activities/worker.ts", {

@@ -1,179 +1,192 @@
+/** The worker dies, or is taken for dead: what it had in hand is done once, by whoever comes next. */
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
 import pg from "pg";
-import { createDatabase } from "../../db/knex.js";
-import { migrateToLatest } from "../../db/migrate.js";
-import { readRecord } from "../../dev/home.mjs";
-import { startStack } from "../../dev/stack.js";
-import type { Stack } from "../../dev/stack.js";
 import { createRealWorker } from "../activities/realWorker.js";
 import type { RealWorker } from "../activities/realWorker.js";
-import { createBench, digestOf, json, play, plays, podcast } from "../services/import/importing.js";
-import { createTestDatabase, databaseSettings } from "../support/database.js";
+import { json, play, plays, podcast } from "../services/import/importing.js";
+import { createTestDatabase } from "../support/database.js";
 import type { TestDatabase } from "../support/database.js";
+import { testStack } from "../support/stack.js";
+import { startTcpProxy } from "../support/tcpProxy.js";
+import type { TcpProxy } from "../support/tcpProxy.js";
 import { insertUser } from "../support/users.js";
 import { zip } from "../support/zip.js";
+import { expectNothingLeft, outcomeOf, undisturbed } from "./outcome.js";
+import type { Outcome } from "./outcome.js";
 
-/** 5,300 records in 53 batches of two parts, with repeats inside and across them, podcasts and a broken row. */
+/** 5,300 records in 54 batches of two files, with repeats inside and across them, podcasts and a broken record. */
 const UPLOAD = zip([
   { name: "a.json", data: json([...plays(2500), ...plays(300, 2200), podcast(1), { ...play(1), ts: "?" }]) },
   { name: "b.json", data: json(plays(2498, 2000)) },
 ]);
+const ONE_FILE = json(plays(2000));
 
-interface Outcome {
-  readonly status: string;
-  readonly counts: object;
-  readonly reasons: object;
-  readonly history: object;
-}
+describe("imports while the worker dies", function () {
+  this.timeout(120_000);
+  let db: TestDatabase;
+  let calm: Outcome;
+  const workers: RealWorker[] = [];
 
-async function outcomeOf(db: TestDatabase, real: RealWorker, userId: string, id: string): Promise<Outcome> {
-  const job = await real.settled(userId, id, undefined, 60_000);
-  const { status, counts, duplicate, skipped, rejected } = job;
-  const markers = await db.database.pool.query<{ sum: number; markers: number }>(
-    "select sum(read)::bigint as sum, count(*)::bigint as markers from import_batches where job_id = $1",
-    [id],
-  );
-  expect(markers.rows[0]).to.deep.equal({ sum: counts.read, markers: 54 });
-  return {
-    status,
-    counts,
-    reasons: { duplicate, skipped, rejected },
-    history: await digestOf(db.database.pool, userId),
-  };
-}
+  before(async () => {
+    db = await createTestDatabase();
+    calm = await undisturbed(db.database.pool, UPLOAD);
+    expect(calm.counts).to.deep.include({ read: 5300, inserted: 4498, rejected: 1, skipped: 1 });
+    expect(calm.batches).to.equal(54);
+  });
+  afterEach(async () => {
+    for (const real of workers.splice(0)) {
+      await expectNothingLeft(db.database.pool, real.spoolDir);
+      await real.close();
+    }
+  });
+  after(() => db.drop());
 
-/** The same upload by the same steps, with nobody dying: in this process, one step after the other. */
-async function inPeace(db: TestDatabase, real: RealWorker): Promise<Outcome> {
-  const bench = await createBench(db.database.pool);
-  try {
-    const user = await insertUser(db.database.pool);
-    const id = await bench.job(user, UPLOAD, { filename: "export.zip" });
-    await bench.run(id);
-    return await outcomeOf(db, real, user, id);
-  } finally {
-    await bench.close();
+  async function crew(options: { readonly databaseUrl?: string } = {}): Promise<RealWorker> {
+    const real = await createRealWorker(db, { heartbeatTimeoutMs: 1000, ...options });
+    workers.push(real);
+    return real;
   }
-}
+
+  const dies = async (doomed: Awaited<ReturnType<RealWorker["start"]>>): Promise<void> => {
+    const [, signal] = (await once(doomed.child, "exit")) as [number | null, string | null];
+    expect(signal).to.equal("SIGKILL");
+  };
+
+  /** The worker is killed at one place after the other, and the last one is left alone. */
+  async function throughKills(places: readonly string[]): Promise<void> {
+    const real = await crew();
+    const user = await insertUser(db.database.pool);
+    let id: string | undefined;
+    for (const place of places) {
+      const death = dies(await real.start({ PLAYLOG_KILL_AT: place }));
+      id ??= (await real.accept(user, UPLOAD)).id;
+      await death;
+    }
+    await real.start();
+    await real.settled(user, id!, undefined, 60_000);
+    expect(await outcomeOf(db.database.pool, id!), places.join(", ")).to.deep.equal(calm);
+  }
+
+  it("ends with the same rows when it is killed around a COMMIT, before the first batch and after the last", async () => {
+    await Promise.all([
+      throughKills(["0:0:before-commit", "0:28:after-commit"]),
+      throughKills(["1:12:before-commit", "1:13:after-commit"]),
+    ]);
+  });
+
+  it("ends with the same rows when it is told to stop in the middle, which it does with exit code 0", async () => {
+    const real = await crew();
+    const user = await insertUser(db.database.pool);
+    const first = await real.start();
+    const { id } = await real.accept(user, UPLOAD);
+    await untilRead(real, user, id, 1000);
+    expect(await first.stop("SIGTERM")).to.equal(0);
+    await real.start();
+    await real.settled(user, id, undefined, 60_000);
+    expect(await outcomeOf(db.database.pool, id)).to.deep.equal(calm);
+  });
+
+  it("counts a batch once whose COMMIT was executed but never confirmed", async () => {
+    const lost: Promise<Buffer>[] = [];
+    const said = new Map<object, string>();
+    let armed = false;
+    const proxy = await startTcpProxy(db.url, {
+      onClientBytes: (bytes, connection) => {
+        const text = bytes.toString("latin1");
+        const transaction = (text.includes("begin\0") ? "" : (said.get(connection) ?? "")) + text;
+        said.set(connection, transaction);
+        // Of all transactions of an import only a batch leaves a mark.
+        if (!armed || !text.includes("commit\0") || !transaction.includes("into import_batches")) return;
+        lost.push(connection.loseAnswer());
+        armed = false;
+      },
+    });
+    try {
+      const real = await crew({ databaseUrl: proxy.through(db.url) });
+      const user = await insertUser(db.database.pool);
+      await real.start();
+      const { id } = await real.accept(user, UPLOAD);
+      for (const records of [500, 2500]) {
+        await untilRead(real, user, id, records);
+        const before = lost.length;
+        armed = true;
+        while (lost.length === before) await sleep(5);
+      }
+      await real.settled(user, id, undefined, 60_000);
+      for (const answer of await Promise.all(lost)) expect(answer.toString("latin1")).to.include("COMMIT\0");
+      expect(lost).to.have.lengthOf(2);
+      expect(await outcomeOf(db.database.pool, id)).to.deep.equal(calm);
+    } finally {
+      await proxy.close();
+    }
+  });
+
+  it("counts each batch once when a worker whose heartbeats get lost works on beside its successor", async () => {
+    const expected = await undisturbed(db.database.pool, ONE_FILE, { filename: "upload.json" });
+    const temporal = `http://${testStack().temporalAddress}`;
+    const proxy: TcpProxy = await startTcpProxy(temporal);
+    const gate = new pg.Client({ connectionString: db.url });
+    try {
+      const real = await crew();
+      const user = await insertUser(db.database.pool);
+      const named = (name: string) => ({ DATABASE_URL: `${db.url}?application_name=${name}` });
+      const first = await real.start({ TEMPORAL_ADDRESS: proxy.address, ...named("first") });
+      const { id } = await real.accept(user, ONE_FILE);
+      await untilRead(real, user, id, 300);
+      // Nobody commits a batch of this user until the gate opens, so both have the same one in hand by then.
+      await gate.connect();
+      await gate.query("select pg_advisory_lock(hashtextextended('playlog user ' || $1::text, 0))", [user]);
+      proxy.freeze();
+      await real.start(named("second"));
+      await untilWaiting(db.database.pool, ["first", "second"]);
+      const before = await real.service.find(user, id);
+      expect(before.counts.read).to.be.below(2000);
+      await gate.end();
+      await real.settled(user, id, undefined, 60_000);
+      expect(await outcomeOf(db.database.pool, id)).to.deep.equal(expected);
+      // The first goes on without knowing better, until it has heard of nothing but marks.
+      await untilIdle(db.database.pool, "first");
+      await first.stop("SIGKILL");
+      expect(await outcomeOf(db.database.pool, id)).to.deep.equal(expected);
+    } finally {
+      await gate.end().catch(() => undefined);
+      await proxy.close();
+    }
+  });
+});
 
 async function untilRead(real: RealWorker, userId: string, id: string, records: number): Promise<void> {
   for (;;) {
-    const job = await real.service.find(userId, id).catch(() => undefined);
-    if ((job?.counts.read ?? 0) >= records || job?.finishedAt != null) return;
+    const job = await real.service.find(userId, id);
+    if (job.counts.read >= records || job.finishedAt !== null) return;
     await sleep(10);
   }
 }
 
-describe("imports while things die", function () {
-  this.timeout(120_000);
+/** Resolves when connections of all these names wait for an advisory lock. */
+async function untilWaiting(pool: pg.Pool, names: readonly string[]): Promise<void> {
+  for (let tries = 0; tries < 1000; tries += 1) {
+    const { rows } = await pool.query<{ waiting: number }>(
+      `select count(distinct application_name)::int as waiting from pg_stat_activity
+        where application_name = any($1) and wait_event_type = 'Lock' and wait_event = 'advisory'`,
+      [names],
+    );
+    if (rows[0]?.waiting === names.length) return;
+    await sleep(20);
+  }
+  throw new Error(`not all of ${names.join(", ")} came to wait`);
+}
 
-  describe("the worker, by kill -9", () => {
-    let db: TestDatabase;
-    let real: RealWorker;
-    let undisturbed: Outcome;
-
-    before(async () => {
-      db = await createTestDatabase();
-      real = await createRealWorker(db, { heartbeatTimeoutMs: 1000 });
-      undisturbed = await inPeace(db, real);
-      expect(undisturbed.counts).to.deep.include({ read: 5300, inserted: 4498, rejected: 1, skipped: 1 });
-    });
-    after(async () => {
-      await real.close();
-      await db.drop();
-    });
-
-    it("ends with the same rows as if nothing had happened, and so it does when stopped by SIGTERM", async () => {
-      const user = await insertUser(db.database.pool);
-      let id: string | undefined;
-      for (const place of ["0:0:before-commit", "1:12:after-commit"]) {
-        const doomed = await real.start({ PLAYLOG_KILL_AT: place });
-        id ??= (await real.accept(user, UPLOAD)).id;
-        const [, signal] = (await once(doomed.child, "exit")) as [number | null, string | null];
-        expect(signal).to.equal("SIGKILL");
-      }
-      const calm = await real.start();
-      expect(await outcomeOf(db, real, user, id!)).to.deep.equal(undisturbed);
-
-      const other = await insertUser(db.database.pool);
-      const second = await real.accept(other, UPLOAD);
-      await untilRead(real, other, second.id, 1000);
-      expect(await calm.stop("SIGTERM")).to.equal(0);
-      await real.start();
-      expect(await outcomeOf(db, real, other, second.id)).to.deep.equal(undisturbed);
-    });
-  });
-
-  describe("PostgreSQL and Temporal, by kill -9", () => {
-    let stack: Stack;
-    let db: TestDatabase;
-    let real: RealWorker;
-    let undisturbed: Outcome;
-
-    before(async () => {
-      // Its own servers: killing those of the whole run would be felt by other tests.
-      stack = await startStack({
-        fsync: false,
-        env: { REDIS_URL: process.env["REDIS_URL"] },
-        note: () => {},
-      });
-      const url = stack.databaseUrl;
-      await migrateToLatest(url);
-      const database = createDatabase(databaseSettings(url), { applicationName: "playlog-fault-test" });
-      db = { url, database, drop: () => database.close() };
-      real = await createRealWorker(db, {
-        heartbeatTimeoutMs: 1000,
-        temporalAddress: stack.temporalAddress,
-      });
-      undisturbed = await inPeace(db, real); // before there is a worker, which would take care of the job
-      await real.start();
-    });
-    after(async () => {
-      await real.close();
-      await db.drop();
-      await stack.stop();
-    });
-
-    async function kill(name: "postgres" | "temporal"): Promise<void> {
-      const server = (await readRecord(stack.folder))?.servers.find((each) => each.name === name);
-      if (server === undefined) throw new Error(`no ${name} in the record of the keeper`);
-      process.kill(server.pid, "SIGKILL");
-    }
-
-    it("ends with the same rows when PostgreSQL dies twice in the middle", async () => {
-      const user = await insertUser(db.database.pool);
-      const { id } = await real.accept(user, UPLOAD);
-      for (const records of [500, 3000]) {
-        await untilRead(real, user, id, records);
-        await kill("postgres");
-        await untilAnswers(db.url);
-      }
-      expect(await outcomeOf(db, real, user, id)).to.deep.equal(undisturbed);
-    });
-
-    it("ends with the same rows when Temporal dies in the middle", async () => {
-      const user = await insertUser(db.database.pool);
-      const { id } = await real.accept(user, UPLOAD);
-      await untilRead(real, user, id, 1000);
-      await kill("temporal");
-      expect(await outcomeOf(db, real, user, id)).to.deep.equal(undisturbed);
-    });
-  });
-});
-
-async function untilAnswers(url: string): Promise<void> {
-  for (;;) {
-    const client = new pg.Client({ connectionString: url });
-    client.on("error", () => {});
-    try {
-      await client.connect();
-      await client.query("select 1");
-      return;
-    } catch {
-      await sleep(50);
-    } finally {
-      await client.end().catch(() => {});
-    }
+async function untilIdle(pool: pg.Pool, name: string): Promise<void> {
+  let quiet = 0;
+  while (quiet < 10) {
+    const { rows } = await pool.query<{ busy: number }>(
+      "select count(*)::int as busy from pg_stat_activity where application_name = $1 and state <> 'idle'",
+      [name],
+    );
+    quiet = rows[0]?.busy === 0 ? quiet + 1 : 0;
+    await sleep(20);
   }
 }

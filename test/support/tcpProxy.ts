@@ -5,44 +5,95 @@ import type { AddressInfo } from "node:net";
 export interface TcpProxy {
   /** `url` with host and port of the proxy. */
   through(url: string): string;
+  /** `host:port` of the proxy. */
+  readonly address: string;
   /** Connections stay open, bytes get lost in both directions; new connections are accepted and never answered. */
   freeze(): void;
-  /** New connections work again; frozen ones stay frozen. */
+  /** What the server says gets lost; what it is told arrives. */
+  muffle(): void;
+  /** New connections work again; frozen and muffled ones stay so. */
   thaw(): void;
   /** Ends every connection. */
   cut(): void;
+  /** Ends every connection and refuses new ones, like a server that is not running. */
+  refuse(): Promise<void>;
+  /** Takes connections again, on the same port. */
+  accept(): Promise<void>;
   close(): Promise<void>;
 }
 
-export async function startTcpProxy(targetUrl: string): Promise<TcpProxy> {
+/** One connection through the proxy, as a listener to what clients say may touch it. */
+export interface ProxiedConnection {
+  /**
+   * The server gets what was said, and the connection ends before its answer reaches the client. Resolves with
+   * the answer that was lost, up to where it was cut.
+   */
+  loseAnswer(): Promise<Buffer>;
+}
+
+export interface TcpProxyOptions {
+  /** Sees what a client says before the server does. */
+  readonly onClientBytes?: (bytes: Buffer, connection: ProxiedConnection) => void;
+}
+
+export async function startTcpProxy(targetUrl: string, options: TcpProxyOptions = {}): Promise<TcpProxy> {
   const target = new URL(targetUrl);
   const sockets = new Set<net.Socket>();
   let frozen = false;
-  const server = net.createServer((near) => {
-    const far = net.connect(Number(target.port), target.hostname);
-    let lost = false;
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(from);
-      from.on("data", (bytes) => {
+  let muffled = false;
+  let server = createServer();
+
+  function createServer(): net.Server {
+    return net.createServer((near) => {
+      const far = net.connect(Number(target.port), target.hostname);
+      let lost = false;
+      let deaf = false;
+      let answerTo: ((lost: Buffer) => void) | undefined;
+      const connection: ProxiedConnection = {
+        loseAnswer: () => new Promise((resolve) => (answerTo = resolve)),
+      };
+      near.on("data", (bytes: Buffer) => {
         lost ||= frozen;
-        if (!lost) to.write(bytes);
+        options.onClientBytes?.(bytes, connection);
+        if (!lost) far.write(bytes);
       });
-      from.on("error", () => {});
-      from.on("close", () => {
-        sockets.delete(from);
-        to.destroy();
+      far.on("data", (bytes: Buffer) => {
+        lost ||= frozen;
+        deaf ||= muffled;
+        if (answerTo !== undefined) {
+          answerTo(bytes);
+          near.destroy();
+        } else if (!lost && !deaf) near.write(bytes);
       });
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        sockets.add(from);
+        from.on("error", () => {});
+        from.on("close", () => {
+          sockets.delete(from);
+          to.destroy();
+        });
+      }
+    });
+  }
+  const listen = (port: number): Promise<void> =>
+    new Promise((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(port, "127.0.0.1", resolve);
+    });
+  await listen(0);
   const { port } = server.address() as AddressInfo;
   const cut = () => {
     for (const socket of sockets) socket.destroy();
   };
+  const refuse = (): Promise<void> => {
+    cut();
+    return new Promise((resolve) => server.close(() => resolve()));
+  };
   return {
+    address: `127.0.0.1:${port}`,
     through: (url) => {
       const changed = new URL(url);
       changed.hostname = "127.0.0.1";
@@ -50,11 +101,14 @@ export async function startTcpProxy(targetUrl: string): Promise<TcpProxy> {
       return changed.href;
     },
     freeze: () => void (frozen = true),
-    thaw: () => void (frozen = false),
+    muffle: () => void (muffled = true),
+    thaw: () => void (frozen = muffled = false),
     cut,
-    close: () => {
-      cut();
-      return new Promise((resolve) => server.close(() => resolve()));
+    refuse,
+    accept: () => {
+      server = createServer();
+      return listen(port);
     },
+    close: refuse,
   };
 }
