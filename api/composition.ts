@@ -42,7 +42,7 @@ export function composeServices(connections: Connections): AppDeps {
   const versions = new CacheVersions({ listener, pool: database.pool });
   const auth = new AuthService({
     database,
-    sessions: new SessionStore({ database, redis, watch: new RevocationWatch(listener) }),
+    sessions: new SessionStore({ database, redis, watch: new RevocationWatch(listener), versions }),
     passwords: new PasswordHasher({ cost: config.auth.bcryptCost }),
     keys,
     registration: config.auth.registration,

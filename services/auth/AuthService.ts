@@ -119,13 +119,12 @@ export class AuthService {
   }
 
   /** The session these claims name, or null when it does not work (any more). Throws when nobody can tell. */
-  async findSession({ userId, sessionId }: AccessClaims): Promise<SessionState | null> {
-    const session = await this.#sessions.find(sessionId);
-    return session?.userId === userId ? session : null;
+  findSession(claims: AccessClaims): Promise<SessionState | null> {
+    return this.#sessions.find(claims);
   }
 
   async #logIn(user: User, userAgent: string | null): Promise<LoggedIn> {
-    const session = await this.#sessions.create(user.id, user.role, userAgent);
+    const session = await this.#sessions.create(user.id, userAgent);
     return { user, ...this.#credentials(session) };
   }
 

@@ -6,10 +6,11 @@
 import type pg from "pg";
 import type { DatabaseListener } from "../../db/listener.js";
 
-export const REVOCATION_CHANNEL = "playlog_session_revoked";
+/** A trigger of sessions notifies it. */
+const REVOCATION_CHANNEL = "playlog_session_revoked";
 
 /** A revocation is remembered longer than any copy of its session can live. */
-export const REMEMBER_MS = 300_000;
+export const REMEMBER_MS = 2_700_000;
 const FORGET_EVERY_MS = 1000;
 
 export class RevocationWatch {

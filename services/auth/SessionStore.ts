@@ -1,22 +1,25 @@
 /**
- * Sessions. PostgreSQL holds the truth; Redis and each process hold copies for half a minute each, so that most requests
- * ask nobody.
+ * Sessions. PostgreSQL holds the truth; Redis and each process hold copies, so that most requests ask nobody.
  *
  * A revoked session must never work again, also when Redis was away while it was revoked and comes back with the
- * copy. So a copy is believed only while the revocation watch is trusted, and the watch has the last word.
+ * copy. So a copy is believed only while the revocation watch is trusted, and the watch has the last word. What a copy
+ * says of the account holds while the version of the account is the one that the copy was made under.
  */
 import { randomBytes } from "node:crypto";
-import { uuidv7 } from "../../utils/uuid.js";
 import type { Database } from "../../db/knex.js";
 import { USER_ROLES, type UserRole } from "../../db/models/enums.js";
+import { accountOf } from "../../db/queries/cacheVersions.js";
+import { uuidv7 } from "../../utils/uuid.js";
+import type { CacheVersions } from "../cache/CacheVersions.js";
 import type { RedisService } from "../cache/RedisService.js";
-import { REMEMBER_MS, REVOCATION_CHANNEL, type RevocationWatch } from "./RevocationWatch.js";
+import type { AccessClaims } from "./accessTokens.js";
+import { REMEMBER_MS, type RevocationWatch } from "./RevocationWatch.js";
 
 /**
- * Life of a copy in Redis, and of one in memory, which may be made from the other: twice this is how long a change by
- * hand in SQL may take to count. Far below the time for which revocations are remembered.
+ * Life of a copy in Redis, and of one in memory, which may be made from the other. Twice this is far below the time for
+ * which revocations are remembered.
  */
-export const SESSION_COPY_SECONDS = 30;
+export const SESSION_COPY_SECONDS = 600;
 if (SESSION_COPY_SECONDS * 1000 * 4 > REMEMBER_MS)
   throw new Error("copies of sessions outlive the revocation watch");
 
@@ -55,71 +58,82 @@ interface SessionStoreOptions {
   readonly database: Database;
   readonly redis: RedisService;
   readonly watch: RevocationWatch;
+  readonly versions: CacheVersions;
 }
 
-const copyKey = (sessionId: string): string => `session:${sessionId}`;
+interface Copy {
+  readonly state: SessionState;
+  /** Of the account. */
+  readonly version: number;
+  /** On the monotonic clock. */
+  readonly until: number;
+}
+
+const copyKey = (sessionId: string, version: number): string => `session:${sessionId}:${version}`;
 
 export class SessionStore {
   readonly #database: Database;
   readonly #redis: RedisService;
   readonly #watch: RevocationWatch;
-  /** Session id → its copy and until when it may be used, on the monotonic clock; in that order. */
-  readonly #known = new Map<string, { readonly state: SessionState; readonly until: number }>();
+  readonly #versions: CacheVersions;
+  /** By session id, in the order in which they end. */
+  readonly #known = new Map<string, Copy>();
 
-  constructor({ database, redis, watch }: SessionStoreOptions) {
+  constructor({ database, redis, watch, versions }: SessionStoreOptions) {
     this.#database = database;
     this.#redis = redis;
     this.#watch = watch;
+    this.#versions = versions;
   }
 
-  /** Begins a family of refresh tokens and puts its copy into Redis. */
-  async create(userId: string, role: UserRole, userAgent: string | null): Promise<OpenSession> {
+  /** Begins a family of refresh tokens. */
+  async create(userId: string, userAgent: string | null): Promise<OpenSession> {
     const session = { id: uuidv7(), userId, counter: 0, refreshKey: randomBytes(32) };
-    const { rows } = await this.#database.pool.query<{ expires_at: Date }>({
+    await this.#database.pool.query({
       name: "session-create",
       text: `
         insert into sessions (id, user_id, refresh_key, user_agent, expires_at)
-        values ($1, $2, $3, $4, now() + make_interval(days => $5))
-        returning expires_at`,
+        values ($1, $2, $3, $4, now() + make_interval(days => $5))`,
       values: [session.id, userId, session.refreshKey, userAgent?.slice(0, USER_AGENT_MAX), ABSOLUTE_DAYS],
     });
-    const expiresAt = rows[0]?.expires_at.getTime() ?? 0;
-    const state: SessionState = { userId, role, expiresAt };
-    await this.#redis.set(copyKey(session.id), JSON.stringify(state), SESSION_COPY_SECONDS);
     return session;
   }
 
   /**
-   * The session, if it may be used now; null when it never was, has ended, or its account is disabled. Throws
-   * when neither Redis nor PostgreSQL can tell.
+   * The session, if it may be used now; null when it never was, has ended, is another user's, or its account is
+   * disabled. Throws when it takes PostgreSQL to tell and that does not answer.
    */
-  async find(sessionId: string): Promise<SessionState | null> {
-    if (this.#watch.isRevoked(sessionId)) return null;
-    const known = this.#watch.trusted ? this.#remembered(sessionId) : null;
-    if (known !== null) return unexpired(known);
-    const load = (): Promise<SessionState | null> => this.#load(sessionId);
-    const state = this.#watch.trusted
-      ? await this.#redis.getOrLoad(copyKey(sessionId), SESSION_COPY_SECONDS, load, parseState)
-      : await load();
-    if (this.#watch.isRevoked(sessionId)) {
-      // Revoked while it was being read: the copy written just now must not stay.
-      await this.#redis.del(copyKey(sessionId));
-      return null;
-    }
-    if (state !== null) this.#remember(sessionId, state);
-    return unexpired(state);
+  async find(claims: AccessClaims): Promise<SessionState | null> {
+    if (this.#watch.isRevoked(claims.sessionId)) return null;
+    const state = this.#watch.trusted ? await this.#copied(claims) : await this.#load(claims);
+    // It may have been revoked while it was being read.
+    if (state === null || this.#watch.isRevoked(claims.sessionId)) return null;
+    return state.expiresAt > Date.now() ? state : null;
   }
 
-  #remembered(sessionId: string): SessionState | null {
-    const copy = this.#known.get(sessionId);
-    return copy !== undefined && copy.until > performance.now() ? copy.state : null;
+  async #copied(claims: AccessClaims): Promise<SessionState | null> {
+    const { userId, sessionId } = claims;
+    // Before the session is read: a copy may be newer than its version says, never older.
+    const [version] = (await this.#versions.current([accountOf(userId)])) ?? [];
+    if (version === undefined) return this.#load(claims);
+    const known = this.#known.get(sessionId);
+    if (known?.version === version && known.state.userId === userId && known.until > performance.now())
+      return known.state;
+    const state = await this.#redis.getOrLoad(
+      copyKey(sessionId, version),
+      SESSION_COPY_SECONDS,
+      () => this.#load(claims),
+      parseState,
+    );
+    if (state?.userId !== userId) return null;
+    this.#remember(sessionId, { state, version, until: performance.now() + SESSION_COPY_SECONDS * 1000 });
+    return state;
   }
 
-  /** Also while the watch is not trusted: by the time it is, it knows every revocation of a life of this copy. */
-  #remember(sessionId: string, state: SessionState): void {
-    const now = performance.now();
+  #remember(sessionId: string, copy: Copy): void {
     this.#known.delete(sessionId);
-    this.#known.set(sessionId, { state, until: now + SESSION_COPY_SECONDS * 1000 });
+    this.#known.set(sessionId, copy);
+    const now = performance.now();
     for (const [id, { until }] of this.#known) {
       if (until > now && this.#known.size <= MAX_KNOWN) break;
       this.#known.delete(id);
@@ -176,37 +190,32 @@ export class SessionStore {
   async revoke(sessionId: string, reason: string): Promise<void> {
     await this.#database.pool.query({
       name: "session-revoke",
+      // A trigger tells every process.
       text: `
-        with revoked as (
-          update sessions set revoked_at = now(), revoked_reason = $2
-          where id = $1 and revoked_at is null
-          returning id
-        )
-        select pg_notify($3, id::text) from revoked`,
-      values: [sessionId, reason, REVOCATION_CHANNEL],
+        update sessions set revoked_at = now(), revoked_reason = $2
+        where id = $1 and revoked_at is null`,
+      values: [sessionId, reason],
     });
     this.#watch.remember(sessionId);
-    await this.#redis.del(copyKey(sessionId));
+    const copy = this.#known.get(sessionId);
+    this.#known.delete(sessionId);
+    if (copy !== undefined) await this.#redis.del(copyKey(sessionId, copy.version));
   }
 
-  async #load(sessionId: string): Promise<SessionState | null> {
-    const { rows } = await this.#database.pool.query<{ user_id: string; role: UserRole; expires_at: Date }>({
+  async #load({ userId, sessionId }: AccessClaims): Promise<SessionState | null> {
+    const { rows } = await this.#database.pool.query<{ role: UserRole; expires_at: Date }>({
       name: "session-state",
       text: `
-        select s.user_id, u.role, s.expires_at
+        select u.role, s.expires_at
         from sessions s join users u on u.id = s.user_id
-        where s.id = $1 and s.revoked_at is null and s.expires_at > now() and u.disabled_at is null`,
-      values: [sessionId],
+        where s.id = $1 and s.user_id = $2 and s.revoked_at is null and s.expires_at > now()
+          and u.disabled_at is null`,
+      values: [sessionId, userId],
     });
     const row = rows[0];
-    return row === undefined
-      ? null
-      : { userId: row.user_id, role: row.role, expiresAt: row.expires_at.getTime() };
+    return row === undefined ? null : { userId, role: row.role, expiresAt: row.expires_at.getTime() };
   }
 }
-
-const unexpired = (state: SessionState | null): SessionState | null =>
-  state !== null && state.expiresAt > Date.now() ? state : null;
 
 interface SessionRow {
   id: string;

@@ -168,13 +168,38 @@ describe("sessions in Redis", () => {
   });
   after(() => app.close());
 
+  /** 0: the account has not changed since it was made. */
   const keyOf = (tokens: Pick<Tokens, "refreshToken">): string =>
-    `${app.redisKeys.namespace}:session:${sessionOf(tokens)}`;
+    `${app.redisKeys.namespace}:session:${sessionOf(tokens)}:0`;
   const ttlMs = (tokens: Pick<Tokens, "refreshToken">) => app.redisKeys.client.pttl(keyOf(tokens));
 
-  it("are there after login, with a time to live", async () => {
+  it("are there after the first request, with a time to live", async () => {
     const tokens = await logIn(app, user);
+    expect(await statusOf(app, tokens)).to.equal(200);
     expect(await ttlMs(tokens)).to.be.within(1, SESSION_COPY_SECONDS * 1100);
+  });
+
+  it("say nothing about an account that has changed since, also by hand", async () => {
+    const editor = await buildUser(app);
+    expect(await statusOf(app, editor)).to.equal(200);
+    await app.deps.database.pool.query("update users set role = 'editor' where id = $1", [editor.id]);
+    await app.deps.pages.seen();
+    const claims = { userId: editor.id, sessionId: sessionOf(editor) };
+    const state = await app.deps.auth.findSession(claims);
+    expect(state?.role).to.equal("editor");
+
+    await app.deps.database.pool.query("update users set disabled_at = now() where id = $1", [editor.id]);
+    await app.deps.pages.seen();
+    expect(await statusOf(app, editor)).to.equal(401);
+  });
+
+  it("do not outlive a session that is revoked by hand", async () => {
+    expect(await statusOf(app, user)).to.equal(200);
+    await app.deps.database.pool.query("update sessions set revoked_at = now() where id = $1", [
+      sessionOf(user),
+    ]);
+    await app.deps.pages.seen();
+    expect(await statusOf(app, user)).to.equal(401);
   });
 
   it("are gone after logout", async () => {
@@ -258,8 +283,9 @@ describe("a logout", () => {
     await Promise.all([redis.close(), database.close()]);
   });
 
+  /** 0: the account has not changed since it was made. */
   const keyOf = (tokens: Pick<Tokens, "refreshToken">): string =>
-    `${app.redisKeys.namespace}:session:${sessionOf(tokens)}`;
+    `${app.redisKeys.namespace}:session:${sessionOf(tokens)}:0`;
   const logOut = async (from: TestApp): Promise<void> => {
     expectStatus(204, await from.as(user).post("/api/v1/auth/logout"));
   };
