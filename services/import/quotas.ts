@@ -70,7 +70,9 @@ export class UploadQuotas {
       return await work({
         received: (fileBytes) => {
           own.bytes = Math.max(own.bytes, fileBytes);
-          return this.#overQuota(used, bytesOf(others), others.size - 1);
+          const refusal = this.#overQuota(used, bytesOf(others), others.size - 1);
+          if (refusal !== null) others.delete(own); // of two that do not fit together, one does
+          return refusal;
         },
         confirm: async (fileBytes) => {
           // The others are not counted here: they are measured against this one while they come in.
