@@ -1,12 +1,12 @@
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
+import { gunzipSync } from "node:zlib";
 import { bundleWorkflowCode, DefaultLogger, Worker } from "@temporalio/worker";
 import { expect } from "chai";
 import { WORKFLOW_TYPES } from "../../workflows/contracts.js";
 import { testStack } from "../support/stack.js";
 import { quietRuntime } from "./quietRuntime.js";
-
-const HISTORIES = path.join(import.meta.dirname, "histories");
+import { HISTORIES } from "./scripted.js";
 
 describe("workflow code", function () {
   this.timeout(60_000);
@@ -20,24 +20,45 @@ describe("workflow code", function () {
     expect(code).not.to.match(/services\/|db\/knex/);
   });
 
-  const names = readdirSync(HISTORIES).filter((name) => name.endsWith(".json"));
+  const names = readdirSync(HISTORIES).filter((name) => /\.json(\.gz)?$/.test(name));
+  const textOf = (name: string): string => {
+    const bytes = readFileSync(path.join(HISTORIES, name));
+    return (name.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString("utf8");
+  };
 
-  it("has histories of every way an import can end", () => {
-    expect(names).to.include.members(["completed.json", "cancelled.json", "failed.json", "failed-part.json"]);
+  it("has histories of every way that an import, or an undo, can take", () => {
+    expect(names).to.include.members([
+      "cancelled-while-paused.json",
+      "cancelled.json",
+      "closed.json",
+      "completed.json",
+      "continued-as-new.json.gz",
+      "continued.json",
+      "failed-part.json",
+      "failed.json",
+      "paused-and-resumed.json",
+      "paused-at-the-end.json",
+      "paused-before-it-began.json",
+      "stopped.json",
+      "undo-not-cancelled.json",
+      "undo-tried-again.json",
+      "undone.json",
+    ]);
   });
 
   for (const name of names) {
     it(`still does what it did: ${name}`, async () => {
       quietRuntime();
-      const history: unknown = JSON.parse(readFileSync(path.join(HISTORIES, name), "utf8"));
+      const history: unknown = JSON.parse(textOf(name));
       await Worker.runReplayHistory({ workflowBundle: { codePath: testStack().workflowBundle } }, history);
     });
   }
 
   it("would notice a change: a history with another order of steps does not replay", async () => {
     quietRuntime();
-    const text = readFileSync(path.join(HISTORIES, "completed.json"), "utf8");
-    const changed: unknown = JSON.parse(text.replaceAll('"name": "openParts"', '"name": "listParts"'));
+    const changed: unknown = JSON.parse(
+      textOf("completed.json").replaceAll('"name": "openParts"', '"name": "listParts"'),
+    );
     let failed = false;
     try {
       await Worker.runReplayHistory({ workflowBundle: { codePath: testStack().workflowBundle } }, changed);
