@@ -156,9 +156,12 @@ export async function createWorkflowBench(): Promise<WorkflowBench> {
     async record(name, handle) {
       if (process.env["PLAYLOG_RECORD"] !== "1") return;
       await mkdir(HISTORIES, { recursive: true });
-      // Of the machine it was recorded on, nothing.
-      const impersonal = (key: string, value: unknown): unknown =>
-        key === "stackTrace" ? "" : key === "identity" ? "recorder" : value;
+      // Of the machine it was recorded on, nothing. Names with an @ are those of a worker's own queue.
+      const impersonal = (key: string, value: unknown): unknown => {
+        if (key === "stackTrace") return "";
+        const worker = key === "identity" || (key === "name" && String(value).includes("@"));
+        return worker ? "recorder" : value;
+      };
       const history: unknown = JSON.parse(historyToJSON(await handle.fetchHistory()), impersonal);
       const text = `${JSON.stringify(history, null, 1)}\n`;
       if (text.length > READABLE_CHARS)
