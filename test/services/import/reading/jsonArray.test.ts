@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { JsonArrayScanner } from "../../../../services/import/reading/jsonArray.js";
 import type { RawRecord } from "../../../../services/import/types.js";
 import { ImportError } from "../../../../services/import/verdicts.js";
-import { summary } from "./support.js";
+import { summary, generator } from "./support.js";
 
 interface Scanned {
   readonly records: RawRecord[];
@@ -224,17 +224,6 @@ describe("cutting a JSON array into records", () => {
     expect(read.at(-1)).to.equal(bytes.length);
   });
 });
-
-/** Mulberry32: the same numbers on every machine. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function randomRecord(random: () => number, level: number): unknown {
   const kind = Math.floor(random() * (level > 2 ? 3 : 5));
