@@ -45,7 +45,7 @@ export interface ImportPartView {
   readonly error: { readonly code: string; readonly message: string } | null;
 }
 
-/** Files of all imports on one page; more only when the first import of the page has more. About 3 MB as JSON. */
+/** Files of all imports on one page; more only when the first import of the page has more. About 2 MB as JSON. */
 const PAGE_MAX_PARTS = 10_000;
 
 /**
