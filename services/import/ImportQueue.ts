@@ -17,7 +17,10 @@ export interface QueuedImport {
   readonly jobKind: "file" | "sync";
 }
 
-/** Takes back what a closed import brought. One that was stopped from outside may be enqueued again. */
+/**
+ * Takes back what a closed import brought. Whatever its end was, it may be enqueued again: only the row says whether
+ * something is left to undo, and a run that finds nothing ends at once.
+ */
 export interface QueuedUndo {
   readonly kind: "undo";
   readonly importId: string;
@@ -55,7 +58,7 @@ export interface QueueHealth {
  * or `QueueRejectedError` (the queue understood and refused).
  */
 export interface ImportQueue {
-  /** Idempotent by job and attempt. */
+  /** An import once per job and attempt, for ever; an undo once at a time. `exists` when it was, or is, there already. */
   enqueue(work: QueuedWork): Promise<EnqueueOutcome>;
   /** Asks; the work notices at its next batch border. `missing` when there is nothing to cancel. */
   requestCancel(ref: JobRef): Promise<"requested" | "missing">;

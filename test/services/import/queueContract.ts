@@ -3,7 +3,14 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
 import { QueueUnavailableError } from "../../../services/import/ImportQueue.js";
-import type { ImportQueue, JobRef, QueuedImport, QueueState } from "../../../services/import/ImportQueue.js";
+import type {
+  ImportQueue,
+  JobRef,
+  QueuedImport,
+  QueuedUndo,
+  QueueState,
+  WorkRef,
+} from "../../../services/import/ImportQueue.js";
 import { rejection } from "../../support/rejection.js";
 
 export interface QueueUnderTest {
@@ -14,10 +21,16 @@ export interface QueueUnderTest {
   readonly unreachable: ImportQueue;
   /** Lets the work behind enqueued jobs run until the returned function is called. Nothing runs before. */
   work(): Promise<() => Promise<void>>;
-  /** Makes the work of a job end in this way as soon as it runs. */
-  willEnd(ref: JobRef, how: "completed" | "failed"): void;
-  /** How often the work of this job was begun. */
-  runs(ref: JobRef): number;
+  /** Makes work end in this way as soon as it runs; otherwise an import runs until it is cancelled, an undo for ever. */
+  willEnd(ref: WorkRef, how: "completed" | "failed"): void;
+  /** What the job's row says: while it is paused, its work does nothing but wait to be woken. */
+  setRow(ref: JobRef, row: "paused" | "running"): void;
+  /** Stops work from outside, as an operator can. */
+  terminate(ref: WorkRef): Promise<void>;
+  /** How often this work was begun; work that finds its row paused has not begun. */
+  runs(ref: WorkRef): number;
+  /** How often this work has found its row paused, and waits. */
+  waits(ref: JobRef): number;
   close(): Promise<void>;
 }
 
@@ -40,12 +53,28 @@ export function describeQueueContract(name: string, create: () => Promise<QueueU
       ...over,
     });
 
-    async function until(ref: QueuedImport, state: QueueState): Promise<void> {
+    const undoOf = ({ importId, userId }: QueuedImport): QueuedUndo => ({
+      kind: "undo",
+      importId,
+      userId,
+      provider: "spotify",
+    });
+
+    async function until(ref: WorkRef, state: QueueState): Promise<void> {
+      let now: QueueState | undefined;
+      await untilTrue(
+        async () => (now = await under.queue.inspect(ref)) === state,
+        () => `${ref.importId} is ${now}, not ${state}`,
+      );
+    }
+
+    async function untilTrue(
+      holds: () => boolean | Promise<boolean>,
+      otherwise: () => string,
+    ): Promise<void> {
       const deadline = Date.now() + 15_000;
-      for (;;) {
-        const now = await under.queue.inspect(ref);
-        if (now === state) return;
-        if (Date.now() > deadline) throw new Error(`${ref.importId} is ${now}, not ${state}`);
+      while (!(await holds())) {
+        if (Date.now() > deadline) throw new Error(otherwise());
         await sleep(50);
       }
     }
@@ -53,6 +82,9 @@ export function describeQueueContract(name: string, create: () => Promise<QueueU
     it("does not know a job that was never enqueued", async () => {
       expect(await under.queue.inspect(job())).to.equal("missing");
       expect(await under.queue.requestCancel(job())).to.equal("missing");
+      expect(await under.queue.setPaused(job(), true)).to.equal("missing");
+      expect(await under.queue.setPaused(job(), false)).to.equal("missing");
+      expect(await under.queue.inspect(undoOf(job()))).to.equal("missing");
     });
 
     it("takes a job once, however often and from wherever it is enqueued", async () => {
@@ -115,6 +147,94 @@ export function describeQueueContract(name: string, create: () => Promise<QueueU
       }
     });
 
+    it("wakes work that waits because its job was paused, and only when it is told", async () => {
+      const one = job();
+      under.willEnd(one, "completed");
+      under.setRow(one, "paused");
+      await under.queue.enqueue(one);
+      const stop = await under.work();
+      try {
+        await untilTrue(
+          () => under.waits(one) === 1,
+          () => "it does not wait",
+        );
+        under.setRow(one, "running");
+        expect(await under.queue.inspect(one)).to.equal("open");
+        expect(under.runs(one)).to.equal(0);
+        expect(await under.other.setPaused(one, false)).to.equal("requested");
+        await until(one, "completed");
+        expect(under.runs(one)).to.equal(1);
+        expect(await under.queue.setPaused(one, false)).to.equal("missing"); // over: nobody hears it
+      } finally {
+        await stop();
+      }
+    });
+
+    it("lets work go on that was told to pause though its row says nothing of it, and wakes in vain", async () => {
+      const [told, woken] = [job(), job()];
+      under.willEnd(told, "completed");
+      under.setRow(woken, "paused");
+      await under.queue.enqueue(told);
+      expect(await under.queue.setPaused(told, true)).to.equal("requested"); // also before anybody works
+      await under.queue.enqueue(woken);
+      const stop = await under.work();
+      try {
+        await until(told, "completed");
+        await untilTrue(
+          () => under.waits(woken) === 1,
+          () => "it does not wait",
+        );
+        await under.queue.setPaused(woken, false);
+        await untilTrue(
+          () => under.waits(woken) === 2,
+          () => "it was not woken",
+        );
+        expect(under.runs(woken)).to.equal(0);
+        expect(await under.queue.requestCancel(woken)).to.equal("requested"); // also while it waits
+        await until(woken, "cancelled");
+      } finally {
+        await stop();
+      }
+    });
+
+    it("takes an undo beside the import it undoes, and once, from wherever it is enqueued", async () => {
+      const one = job();
+      const undo = undoOf(one);
+      expect(await under.queue.enqueue(one)).to.equal("started");
+      expect(await under.queue.inspect(undo)).to.equal("missing");
+      const outcomes = await Promise.all(
+        Array.from({ length: 6 }, (_, n) => (n % 2 === 0 ? under.queue : under.other).enqueue(undo)),
+      );
+      expect(outcomes.filter((outcome) => outcome === "started")).to.have.length(1);
+      expect(await under.other.inspect(undo)).to.equal("open");
+    });
+
+    it("runs an undo to its end, and again when it is enqueued again, whatever its end was", async () => {
+      const [good, bad, stopped] = [undoOf(job()), undoOf(job()), undoOf(job())];
+      under.willEnd(good, "completed");
+      under.willEnd(bad, "failed");
+      for (const undo of [good, bad, stopped]) await under.queue.enqueue(undo);
+      const stop = await under.work();
+      try {
+        await until(good, "completed");
+        await until(bad, "failed");
+        await untilTrue(
+          () => under.runs(stopped) === 1,
+          () => "it does not run",
+        );
+        await under.terminate(stopped);
+        await until(stopped, "terminated");
+        for (const undo of [good, bad, stopped]) {
+          under.willEnd(undo, "completed");
+          expect(await under.queue.enqueue(undo)).to.equal("started");
+          await until(undo, "completed");
+          expect(under.runs(undo)).to.equal(2);
+        }
+      } finally {
+        await stop();
+      }
+    });
+
     it("is healthy, and says so within its deadline", async () => {
       const health = await under.queue.health();
       expect(health).to.include({ ok: true, detail: null });
@@ -125,6 +245,8 @@ export function describeQueueContract(name: string, create: () => Promise<QueueU
       const calls: [string, () => Promise<unknown>][] = [
         ["enqueue", () => under.unreachable.enqueue(job())],
         ["requestCancel", () => under.unreachable.requestCancel(job())],
+        ["enqueue an undo", () => under.unreachable.enqueue(undoOf(job()))],
+        ["setPaused", () => under.unreachable.setPaused(job(), false)],
         ["inspect", () => under.unreachable.inspect(job())],
       ];
       for (const [call, make] of calls) {

@@ -8,7 +8,8 @@ import { expect } from "chai";
 import { registerSearchAttributes } from "../../../../activities/searchAttributes.js";
 import { TemporalImportQueue } from "../../../../services/import/queues/TemporalImportQueue.js";
 import type { TemporalImportQueueOptions } from "../../../../services/import/queues/TemporalImportQueue.js";
-import { importWorkflowId } from "../../../../workflows/contracts.js";
+import type { JobRef, WorkRef } from "../../../../services/import/ImportQueue.js";
+import { importWorkflowId, undoWorkflowId } from "../../../../workflows/contracts.js";
 import type { ImportActivities } from "../../../../workflows/contracts.js";
 import { freePort } from "../../../support/processes.js";
 import { testStack } from "../../../support/stack.js";
@@ -16,7 +17,8 @@ import { quietRuntime } from "../../../workflows/quietRuntime.js";
 import { quietLog } from "../importing.js";
 import { describeQueueContract } from "../queueContract.js";
 
-const keyOf = (ref: { importId: string; attempt: number }): string => `${ref.importId}-${ref.attempt}`;
+const workflowIdOf = (ref: WorkRef): string =>
+  ref.kind === "undo" ? undoWorkflowId(ref.importId) : importWorkflowId(ref.importId, ref.attempt);
 
 const optionsFor = (taskQueue: string, address: string): TemporalImportQueueOptions => ({
   address,
@@ -42,28 +44,53 @@ describeQueueContract("Temporal", async () => {
     TemporalImportQueue,
     TemporalImportQueue,
   ];
+  const client = await Connection.connect({ address: temporalAddress });
+  // All by workflow id.
   const endings = new Map<string, "completed" | "failed">();
   const begun = new Map<string, number>();
+  const waited = new Map<string, number>();
+  const paused = new Set<string>();
+  const count = (counts: Map<string, number>, id: string): void =>
+    void counts.set(id, (counts.get(id) ?? 0) + 1);
+  const idOf = (ref: JobRef): string => importWorkflowId(ref.importId, ref.attempt);
+  const untilCancelled = async (): Promise<never> => {
+    const context = Context.current();
+    for (;;) {
+      context.heartbeat();
+      await context.sleep(100);
+    }
+  };
+  const look = (ref: JobRef): boolean => {
+    const waits = paused.has(idOf(ref));
+    if (waits) count(waited, idOf(ref));
+    return waits;
+  };
   // The steps of these jobs do nothing but end as they were told, or run until they are cancelled.
   const activities: ImportActivities = {
-    async prepare(ref) {
-      begun.set(keyOf(ref), (begun.get(keyOf(ref)) ?? 0) + 1);
-      const ending = endings.get(keyOf(ref));
+    prepare(ref) {
+      const id = idOf(ref);
+      if (paused.has(id)) return Promise.resolve({ paused: true, partsTotal: 0, partsOpen: 0, provider: "" });
+      count(begun, id);
+      const ending = endings.get(id);
       if (ending === "failed") throw ApplicationFailure.nonRetryable("told to", "no_known_files");
-      if (ending === "completed") return { partsTotal: 0, partsOpen: 0, provider: "spotify" };
-      const context = Context.current();
-      for (;;) {
-        context.heartbeat();
-        await context.sleep(100);
-      }
+      if (ending === "completed")
+        return Promise.resolve({ partsTotal: 0, partsOpen: 0, provider: "spotify" });
+      return untilCancelled();
     },
     openParts: () => Promise.resolve([]),
     importPart: () => Promise.reject(new Error("there are no parts")),
     failPart: () => Promise.reject(new Error("there are no parts")),
     finish: ({ outcome }) => Promise.resolve({ status: outcome }),
-    park: () => Promise.resolve({ parked: false }),
-    unpark: () => Promise.resolve({ resumed: true }),
-    undoImport: () => Promise.resolve({ removed: 0, handedOver: 0 }),
+    park: (ref) => Promise.resolve({ parked: look(ref) }),
+    unpark: (ref) => Promise.resolve({ resumed: !look(ref) }),
+    undoImport({ importId }) {
+      const id = undoWorkflowId(importId);
+      count(begun, id);
+      const ending = endings.get(id);
+      if (ending === "failed") throw ApplicationFailure.nonRetryable("told to", "owner_gone");
+      if (ending === "completed") return Promise.resolve({ removed: 1, handedOver: 0 });
+      return untilCancelled();
+    },
   };
   return {
     queue,
@@ -83,23 +110,31 @@ describeQueueContract("Temporal", async () => {
         await running;
       };
     },
-    willEnd: (ref, how) => endings.set(keyOf(ref), how),
-    runs: (ref) => begun.get(keyOf(ref)) ?? 0,
+    willEnd: (ref, how) => endings.set(workflowIdOf(ref), how),
+    setRow: (ref, row) => (row === "paused" ? paused.add(idOf(ref)) : paused.delete(idOf(ref))),
+    terminate: async (ref) => {
+      await new Client({ connection: client }).workflow.getHandle(workflowIdOf(ref)).terminate("test");
+    },
+    runs: (ref) => begun.get(workflowIdOf(ref)) ?? 0,
+    waits: (ref) => waited.get(idOf(ref)) ?? 0,
     async close() {
-      await Promise.all(queues.map((each) => each.close()));
+      await Promise.all([...queues.map((each) => each.close()), client.close()]);
       await connection.close();
     },
   };
 });
 
 describe("what the Temporal UI is told about an import", () => {
-  it("has the user, kind, provider and phase as search attributes, and a summary", async () => {
+  before(async () => {
     quietRuntime();
-    const { temporalAddress } = testStack();
-    const native = await NativeConnection.connect({ address: temporalAddress });
+    const native = await NativeConnection.connect({ address: testStack().temporalAddress });
     await registerSearchAttributes(native, "default", quietLog);
     await registerSearchAttributes(native, "default", quietLog); // a second worker does the same
     await native.close();
+  });
+
+  it("has the user, kind, provider and phase as search attributes, and a summary", async () => {
+    const { temporalAddress } = testStack();
     const queue = new TemporalImportQueue(optionsFor(`ui-${randomUUID()}`, temporalAddress));
     const connection = await Connection.connect({ address: temporalAddress });
     try {
@@ -128,6 +163,33 @@ describe("what the Temporal UI is told about an import", () => {
         for await (const each of list) found.push(each.workflowId);
       }
       expect(found).to.deep.equal([importWorkflowId(job.importId, 1)]);
+    } finally {
+      await connection.close();
+      await queue.close();
+    }
+  });
+
+  it("has the same of an undo, as a kind of its own", async () => {
+    const { temporalAddress } = testStack();
+    const queue = new TemporalImportQueue(optionsFor(`ui-${randomUUID()}`, temporalAddress));
+    const connection = await Connection.connect({ address: temporalAddress });
+    try {
+      const undo = {
+        kind: "undo",
+        importId: randomUUID(),
+        userId: randomUUID(),
+        provider: "spotify",
+      } as const;
+      await queue.enqueue(undo);
+      const handle = new Client({ connection }).workflow.getHandle(undoWorkflowId(undo.importId));
+      const described = await handle.describe();
+      expect(described.searchAttributes).to.deep.include({
+        PlaylogUserId: [undo.userId],
+        PlaylogProvider: ["spotify"],
+        PlaylogJobKind: ["undo"],
+        PlaylogPhase: ["queued"],
+      });
+      expect(await described.staticSummary()).to.equal("undo of a spotify import");
     } finally {
       await connection.close();
       await queue.close();
