@@ -6,6 +6,8 @@
  * planner believes about the number of keys.
  */
 import type { ClientBase } from "pg";
+import { newIds, numberArray, numbersOf, textArray } from "../../db/lists.js";
+import type { NumberedTable } from "../../db/lists.js";
 
 /** The artist that stands for "the source names none"; its tracks are told apart by album too. */
 export const UNKNOWN_ARTIST_KEY = "[unknown]";
@@ -42,34 +44,25 @@ export interface TrackRef {
 }
 
 type Client = Pick<ClientBase, "query">;
-type Found = { ord: number; id: number }[];
+/** Ids, and which of the wanted rows have them, as lists. */
+type Found = { ords: string | null; ids: string | null };
 
 /** Ids of artists by key; the display name is the first one ever given. */
 export async function findOrCreateArtists(
   client: Client,
   wanted: readonly ArtistWanted[],
 ): Promise<Map<string, number>> {
-  const distinct = inKeyOrder(wanted, (artist) => artist.key);
-  const ids = await findOrCreate(
-    distinct,
-    async (missing) =>
-      (
-        await client.query<Found[number]>(
-          `select w.ord::int - 1 as ord, a.id
+  return findOrCreate(client, "artists", wanted, ({ key }) => key, {
+    find: `select string_agg((w.ord - 1)::text, ',') as ords, string_agg(a.id::text, ',') as ids
              from unnest($1::text[]) with ordinality as w (name_key, ord)
              cross join lateral (select id from artists where name_key = w.name_key limit 1) a`,
-          [missing.map((artist) => artist.key)],
-        )
-      ).rows,
-    (missing) =>
-      client.query(
-        `insert into artists (name, name_key)
-         select * from unnest($1::text[], $2::text[]) as w (name, name_key) order by w.name_key collate "C"
-         on conflict (name_key) do nothing`,
-        [missing.map((artist) => artist.name), missing.map((artist) => artist.key)],
-      ),
-  );
-  return new Map(distinct.map((artist, index) => [artist.key, ids[index]!]));
+    keys: (artists) => [textArray(artists.map(({ key }) => key))],
+    insert: `insert into artists (id, name_key, name) overriding system value
+             select * from unnest($1::bigint[], $2::text[], $3::text[]) as w (id, name_key, name)
+              order by w.name_key collate "C"
+             on conflict (name_key) do nothing`,
+    values: (artists) => [textArray(artists.map(({ name }) => name))],
+  });
 }
 
 /** The map key of a wanted track, for looking its id up in the result. */
@@ -80,46 +73,33 @@ export async function findOrCreateTracks(
   client: Client,
   wanted: readonly TrackWanted[],
 ): Promise<Map<string, number>> {
-  const distinct = inKeyOrder(wanted, trackKeyOf);
-  const ids = await findOrCreate(
-    distinct,
-    async (missing) =>
-      (
-        await client.query<Found[number]>(
-          `select w.ord::int - 1 as ord, t.id
+  return findOrCreate(client, "tracks", wanted, trackKeyOf, {
+    find: `select string_agg((w.ord - 1)::text, ',') as ords, string_agg(t.id::text, ',') as ids
              from unnest($1::bigint[], $2::text[], $3::text[])
                     with ordinality as w (artist_id, title_key, album_key, ord)
              cross join lateral (
                select id from tracks
                 where artist_id = w.artist_id and title_key = w.title_key and album_key = w.album_key limit 1
              ) t`,
-          [
-            missing.map((track) => track.artistId),
-            missing.map((track) => track.titleKey),
-            missing.map((track) => track.albumKey),
-          ],
-        )
-      ).rows,
-    (missing) =>
-      client.query(
-        `insert into tracks (artist_id, title, title_key, album_key, loose_key, duration_ms)
-         select w.* from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
-                  as w (artist_id, title, title_key, album_key, loose_key, duration_ms)
-          order by w.artist_id, w.title_key collate "C", w.album_key collate "C"
-         on conflict (artist_id, title_key, album_key) do nothing`,
-        [
-          missing.map((track) => track.artistId),
-          missing.map((track) => track.title),
-          missing.map((track) => track.titleKey),
-          missing.map((track) => track.albumKey),
-          missing.map((track) => track.looseKey),
-          missing.map((track) =>
-            track.durationMs !== null && track.durationMs > 0 ? track.durationMs : null,
-          ),
-        ],
+    keys: (tracks) => [
+      numberArray(tracks.map((track) => track.artistId)),
+      textArray(tracks.map((track) => track.titleKey)),
+      textArray(tracks.map((track) => track.albumKey)),
+    ],
+    insert: `insert into tracks (id, artist_id, title_key, album_key, title, loose_key, duration_ms)
+               overriding system value
+             select w.* from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[])
+                      as w (id, artist_id, title_key, album_key, title, loose_key, duration_ms)
+              order by w.artist_id, w.title_key collate "C", w.album_key collate "C"
+             on conflict (artist_id, title_key, album_key) do nothing`,
+    values: (tracks) => [
+      textArray(tracks.map((track) => track.title)),
+      textArray(tracks.map((track) => track.looseKey)),
+      numberArray(
+        tracks.map(({ durationMs }) => (durationMs !== null && durationMs > 0 ? durationMs : null)),
       ),
-  );
-  return new Map(distinct.map((track, index) => [trackKeyOf(track), ids[index]!]));
+    ],
+  });
 }
 
 export const albumKeyOf = (album: Pick<AlbumWanted, "artistId" | "titleKey">): string =>
@@ -129,34 +109,23 @@ export async function findOrCreateAlbums(
   client: Client,
   wanted: readonly AlbumWanted[],
 ): Promise<Map<string, number>> {
-  const distinct = inKeyOrder(wanted, albumKeyOf);
-  const ids = await findOrCreate(
-    distinct,
-    async (missing) =>
-      (
-        await client.query<Found[number]>(
-          `select w.ord::int - 1 as ord, a.id
+  return findOrCreate(client, "albums", wanted, albumKeyOf, {
+    find: `select string_agg((w.ord - 1)::text, ',') as ords, string_agg(a.id::text, ',') as ids
              from unnest($1::bigint[], $2::text[]) with ordinality as w (artist_id, title_key, ord)
              cross join lateral (
                select id from albums where artist_id = w.artist_id and title_key = w.title_key limit 1
              ) a`,
-          [missing.map((album) => album.artistId), missing.map((album) => album.titleKey)],
-        )
-      ).rows,
-    (missing) =>
-      client.query(
-        `insert into albums (artist_id, title, title_key)
-         select w.* from unnest($1::bigint[], $2::text[], $3::text[]) as w (artist_id, title, title_key)
-          order by w.artist_id, w.title_key collate "C"
-         on conflict (artist_id, title_key) do nothing`,
-        [
-          missing.map((album) => album.artistId),
-          missing.map((album) => album.title),
-          missing.map((album) => album.titleKey),
-        ],
-      ),
-  );
-  return new Map(distinct.map((album, index) => [albumKeyOf(album), ids[index]!]));
+    keys: (albums) => [
+      numberArray(albums.map((album) => album.artistId)),
+      textArray(albums.map((album) => album.titleKey)),
+    ],
+    insert: `insert into albums (id, artist_id, title_key, title) overriding system value
+             select w.* from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[])
+                      as w (id, artist_id, title_key, title)
+              order by w.artist_id, w.title_key collate "C"
+             on conflict (artist_id, title_key) do nothing`,
+    values: (albums) => [textArray(albums.map((album) => album.title))],
+  });
 }
 
 export const externalKeyOf = (external: ExternalTrackId): string => `${external.provider}\0${external.id}`;
@@ -167,45 +136,52 @@ export async function findTracksByExternalIds(
   wanted: readonly ExternalTrackId[],
 ): Promise<Map<string, TrackRef>> {
   if (wanted.length === 0) return new Map();
-  const found = await client.query<{ ord: number; track_id: number; artist_id: number }>(
-    `select w.ord::int - 1 as ord, t.track_id, t.artist_id
+  const found = await client.query<Found & { artists: string | null }>(
+    `select string_agg((w.ord - 1)::text, ',') as ords, string_agg(t.id::text, ',') as ids,
+            string_agg(t.artist_id::text, ',') as artists
        from unnest($1::text[], $2::text[]) with ordinality as w (provider, external_id, ord)
        cross join lateral (
-         select t.id as track_id, t.artist_id
+         select t.id, t.artist_id
            from external_ids e join tracks t on t.id = e.entity_id
           where e.entity = 'track' and e.provider = w.provider and e.external_id = w.external_id
           limit 1
        ) t`,
-    [wanted.map((external) => external.provider), wanted.map((external) => external.id)],
+    [
+      textArray(wanted.map((external) => external.provider)),
+      textArray(wanted.map((external) => external.id)),
+    ],
   );
+  const { ords, ids, artists } = found.rows[0]!;
+  const [trackIds, artistIds] = [numbersOf(ids), numbersOf(artists)];
   return new Map(
-    found.rows.map((row) => [
-      externalKeyOf(wanted[row.ord]!),
-      { trackId: row.track_id, artistId: row.artist_id },
+    numbersOf(ords).map((ord, index) => [
+      externalKeyOf(wanted[ord]!),
+      { trackId: trackIds[index]!, artistId: artistIds[index]! },
     ]),
   );
 }
 
 /**
- * Gives strong ids to tracks. Where another import gave one of them away first, that one stands: callers read
- * the result again with `findTracksByExternalIds`.
+ * Gives strong ids to tracks. False when another import gave one of them away first: that one stands, and callers
+ * read the result again with `findTracksByExternalIds`.
  */
 export async function addExternalIds(
   client: Client,
   wanted: readonly (ExternalTrackId & { readonly trackId: number })[],
-): Promise<void> {
-  if (wanted.length === 0) return;
-  await client.query(
+): Promise<boolean> {
+  if (wanted.length === 0) return true;
+  const added = await client.query(
     `insert into external_ids (entity, provider, external_id, entity_id)
      select 'track', w.* from unnest($1::text[], $2::text[], $3::bigint[]) as w (provider, external_id, entity_id)
       order by w.provider collate "C", w.external_id collate "C"
      on conflict (entity, provider, external_id) do nothing`,
     [
-      wanted.map((external) => external.provider),
-      wanted.map((external) => external.id),
-      wanted.map((external) => external.trackId),
+      textArray(wanted.map((external) => external.provider)),
+      textArray(wanted.map((external) => external.id)),
+      numberArray(wanted.map((external) => external.trackId)),
     ],
   );
+  return added.rowCount === wanted.length;
 }
 
 /** Notes that albums have tracks; disc and position stay unknown. */
@@ -218,36 +194,61 @@ export async function addAlbumTracks(
     `insert into album_tracks (album_id, track_id)
      select w.* from unnest($1::bigint[], $2::bigint[]) as w (album_id, track_id) order by w.album_id, w.track_id
      on conflict (album_id, track_id) do nothing`,
-    [wanted.map((pair) => pair.albumId), wanted.map((pair) => pair.trackId)],
+    [numberArray(wanted.map((pair) => pair.albumId)), numberArray(wanted.map((pair) => pair.trackId))],
   );
 }
 
-/** One of each key. The statements sort by themselves; here it only makes the result independent of file order. */
-function inKeyOrder<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
-  const byKey = new Map<string, T>();
-  for (const item of items) if (!byKey.has(keyOf(item))) byKey.set(keyOf(item), item);
-  return [...byKey].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, item]) => item);
+/** How rows of one table are found and made. `find` takes `keys`; `insert` takes ids, `keys`, `values`. */
+interface Statements<T> {
+  readonly find: string;
+  readonly insert: string;
+  readonly keys: (items: readonly T[]) => unknown[];
+  readonly values: (items: readonly T[]) => unknown[];
 }
 
-/** Looks first, so that known rows cost no identity values; looks again after inserting, so that losing a race is no matter. */
+/**
+ * Looks first, so that known rows cost no identity values. Looks again only when a row was not inserted: another
+ * import was quicker, so that losing a race is no matter.
+ */
 async function findOrCreate<T>(
-  items: readonly T[],
-  find: (missing: readonly T[]) => Promise<Found>,
-  insert: (missing: readonly T[]) => Promise<unknown>,
-): Promise<(number | undefined)[]> {
-  const ids: (number | undefined)[] = new Array<undefined>(items.length).fill(undefined);
-  const missing = (): number[] => [...ids.keys()].filter((index) => ids[index] === undefined);
-  const look = async (): Promise<void> => {
-    const indexes = missing();
-    if (indexes.length === 0) return;
-    for (const { ord, id } of await find(indexes.map((index) => items[index]!))) ids[indexes[ord]!] = id;
+  client: Client,
+  table: NumberedTable,
+  wanted: readonly T[],
+  keyOf: (item: T) => string,
+  statements: Statements<T>,
+): Promise<Map<string, number>> {
+  const open = new Map<string, T>();
+  for (const item of wanted) {
+    const key = keyOf(item);
+    if (!open.has(key)) open.set(key, item);
+  }
+  const ids = new Map<string, number>();
+  const settle = (key: string, id: number): void => {
+    ids.set(key, id);
+    open.delete(key);
   };
+  const look = async (): Promise<void> => {
+    if (open.size === 0) return;
+    const keys = [...open.keys()];
+    const found = await client.query<Found>(statements.find, statements.keys([...open.values()]));
+    const foundIds = numbersOf(found.rows[0]!.ids);
+    for (const [index, ord] of numbersOf(found.rows[0]!.ords).entries()) settle(keys[ord]!, foundIds[index]!);
+  };
+
   await look();
-  const unknown = missing();
-  if (unknown.length === 0) return ids;
-  await insert(unknown.map((index) => items[index]!));
+  if (open.size === 0) return ids;
+  const items = [...open.values()];
+  const made = await newIds(client, table, items.length);
+  const inserted = await client.query(statements.insert, [
+    numberArray(made),
+    ...statements.keys(items),
+    ...statements.values(items),
+  ]);
+  if (inserted.rowCount === items.length) {
+    for (const [index, key] of [...open.keys()].entries()) settle(key, made[index]!);
+    return ids;
+  }
   await look();
-  const lost = missing().length;
-  if (lost > 0) throw new Error(`${lost} catalogue row(s) vanished while they were being created`);
+  if (open.size > 0) throw new Error(`${open.size} catalogue row(s) vanished while they were being created`);
   return ids;
 }

@@ -8,6 +8,8 @@ import { createHash } from "node:crypto";
 const KEY_MAX_BYTES = 1000;
 const BLANK_KEY = "[blank]";
 const ASCII = /^[\x20-\x7e]*$/;
+/** Where an ASCII text has more than single spaces between its words. */
+const SPACED = /^ | $| {2}/;
 
 /**
  * NFKC, full case folding by Unicode (never by a locale), one kind of quote, hyphen and space. Never empty: what
@@ -44,7 +46,10 @@ function looseTitle(title: string): string {
 }
 
 function normalise(text: string): string {
-  if (ASCII.test(text)) return collapse(text.toLowerCase().replaceAll("`", "'"));
+  if (ASCII.test(text)) {
+    const key = text.toLowerCase().replaceAll("`", "'");
+    return SPACED.test(key) ? collapse(key) : key;
+  }
   const unified = unify(repair(text)).normalize("NFKC");
   // Folding can undo normal form and unifying can meet characters that only NFKC brings out, hence twice.
   return collapse(unify(foldCase(unified).normalize("NFKC")));

@@ -1,6 +1,7 @@
 /** The plays of one batch: into the history, and which row of it each record now stands for. */
 import type { PoolClient } from "pg";
 import { brokenConstraint } from "../../../db/errors.js";
+import { newIds, numbersOf } from "../../../db/lists.js";
 import { DUPLICATE_REASONS } from "../verdicts.js";
 import type { Play } from "../types.js";
 import { copyBinaryInto, field, uuidField } from "./copyBinary.js";
@@ -58,10 +59,6 @@ export const FIND_DELETED = `
       select 1 from deleted_plays where user_id = $1::uuid and source_key = ${KEY} limit 1
     ) d
    where exists (select from deleted_plays where user_id = $1::uuid)`;
-
-const NEW_IDS = `
-  select string_agg(nextval((select pg_get_serial_sequence('listening_history', 'id')::regclass))::text, ',') as ids
-    from generate_series(1, $1::int)`;
 
 /** In the order of `writeRow`. */
 const COLUMNS = `user_id, import_job_id, id, source_key, track_id, artist_id, album_id, played_at, ended_at,
@@ -133,9 +130,9 @@ async function withoutKnown(
   );
   const { ords, ids, owns } = known.rows[0]!;
   const settled = new Set<Row>();
-  const found = numbers(ids);
-  const own = numbers(owns);
-  for (const [index, ord] of numbers(ords).entries()) {
+  const found = numbersOf(ids);
+  const own = numbersOf(owns);
+  for (const [index, ord] of numbersOf(ords).entries()) {
     const row = rows[ord]!;
     // A row with this very id is the one that was just inserted; see `insertContested`.
     if (row.id !== found[index]) {
@@ -147,7 +144,7 @@ async function withoutKnown(
   if (settled.size === rows.length) return [];
 
   const deleted = await client.query<{ ords: string | null }>(FIND_DELETED, [userId, keys]);
-  for (const ord of numbers(deleted.rows[0]!.ords)) {
+  for (const ord of numbersOf(deleted.rows[0]!.ords)) {
     const row = rows[ord]!;
     if (settled.has(row)) continue;
     row.reason = DUPLICATE_REASONS.deleted_by_user.number;
@@ -161,8 +158,8 @@ async function withoutKnown(
  * moment, COPY waits for it and fails, and the rows go the longer way.
  */
 async function insert(client: PoolClient, owner: PlayOwner, rows: readonly Row[]): Promise<void> {
-  const made = await client.query<{ ids: string }>(NEW_IDS, [rows.length]);
-  for (const [index, id] of numbers(made.rows[0]!.ids).entries()) rows[index]!.id = id;
+  const ids = await newIds(client, "listening_history", rows.length);
+  rows.forEach((row, index) => (row.id = ids[index]!));
   await client.query("savepoint plays");
   try {
     await copyRows(client, owner, "listening_history", rows);
@@ -228,5 +225,3 @@ function packed(rows: readonly Row[]): Buffer {
   for (const [index, row] of rows.entries()) keys.set(row.placed.play.sourceKey, 16 * index);
   return keys;
 }
-
-const numbers = (list: string | null): number[] => (list === null ? [] : list.split(",").map(Number));

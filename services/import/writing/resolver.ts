@@ -12,9 +12,10 @@ import {
   trackKeyOf,
   UNKNOWN_ARTIST_KEY,
 } from "../../catalog/findOrCreate.js";
-import type { TrackRef, TrackWanted } from "../../catalog/findOrCreate.js";
+import type { AlbumWanted, ExternalTrackId, TrackRef, TrackWanted } from "../../catalog/findOrCreate.js";
 import { looseKey, nameKey } from "../../catalog/keys.js";
-import type { ExternalId, Play } from "../types.js";
+import { ByDescription, lengthOf } from "./descriptions.js";
+import type { Description } from "./descriptions.js";
 import { inTransaction, isolateRefused, refusalOf } from "./transaction.js";
 
 export interface CatalogueIds {
@@ -22,9 +23,6 @@ export interface CatalogueIds {
   readonly artistId: number;
   readonly albumId: number | null;
 }
-
-/** The texts and the strong id of a play: equal descriptions are one track on one album. */
-type Description = Pick<Play, "artist" | "title" | "album" | "trackId" | "durationMs">;
 
 export interface Resolution {
   /** By index of the play; undefined where the catalogue refused it. */
@@ -38,12 +36,18 @@ const REMEMBERED = 100_000;
 /** Longer descriptions are looked up each time; names may have 4 KiB each, and so many of those would fill the heap. */
 const REMEMBERED_LENGTH = 500;
 
+/** A description that is not in memory, and what the catalogue made of it. */
+interface Miss {
+  readonly play: Description;
+  ids?: CatalogueIds;
+}
+
 /**
  * One for all imports of a process: the catalogue is shared, and its ids are stable, except across a merge. Then
  * a batch is refused by a foreign key, and `forget` is the cure.
  */
 export class CatalogueResolver {
-  readonly #known = new Map<string, CatalogueIds>();
+  readonly #known = new ByDescription<CatalogueIds>();
 
   constructor(
     private readonly pool: Pool,
@@ -52,44 +56,24 @@ export class CatalogueResolver {
 
   /** Rows it creates are committed when it returns. One that no play comes to use is harmless. */
   async resolve(plays: readonly Description[]): Promise<Resolution> {
-    const misses = new Map<string, Description>();
-    const keys = plays.map(rawKeyOf);
-    const batch = new Map<string, CatalogueIds>();
-    plays.forEach((play, index) => {
-      const key = keys[index]!;
-      const known = this.#known.get(key);
-      if (known === undefined) misses.set(key, play);
-      else batch.set(key, known);
+    const misses = new ByDescription<Miss>();
+    const open: Miss[] = [];
+    const places = plays.map((play): CatalogueIds | Miss => {
+      const known = this.#known.get(play) ?? misses.get(play);
+      if (known !== undefined) return known;
+      const miss = { play };
+      misses.add(play, miss);
+      open.push(miss);
+      return miss;
     });
-
-    const refusedKeys = new Map<string, unknown>();
-    if (misses.size > 0) {
-      const entries = [...misses];
-      const learn = async (run: readonly (readonly [string, Description])[]): Promise<void> => {
-        const ids = await inTransaction(this.pool, (client) =>
-          resolveAll(
-            client,
-            run.map(([, play]) => play),
-          ),
-        );
-        run.forEach(([key], index) => {
-          batch.set(key, ids[index]!);
-          this.#remember(key, ids[index]!);
-        });
-      };
-      try {
-        await learn(entries);
-      } catch (error) {
-        if (refusalOf(error) !== "value") throw error;
-        for (const [[key], cause] of await isolateRefused(entries, learn)) refusedKeys.set(key, cause);
-      }
-    }
-
+    const causes = await this.#learn(open);
     const refused = new Map<number, unknown>();
-    keys.forEach((key, index) => {
-      if (refusedKeys.has(key)) refused.set(index, refusedKeys.get(key));
+    const ids = places.map((place, index) => {
+      if (!("play" in place)) return place;
+      if (causes.has(place)) refused.set(index, causes.get(place));
+      return place.ids;
     });
-    return { ids: keys.map((key) => batch.get(key)), refused };
+    return { ids, refused };
   }
 
   /** Ids learnt so far may be wrong: look them up again. */
@@ -97,35 +81,73 @@ export class CatalogueResolver {
     this.#known.clear();
   }
 
-  #remember(key: string, ids: CatalogueIds): void {
-    if (key.length > REMEMBERED_LENGTH) return;
-    // Dropping the oldest is enough: exports are in order of time, and so are their tracks.
-    if (this.#known.size >= this.remembered) {
-      const oldest = this.#known.keys().next();
-      if (!oldest.done) this.#known.delete(oldest.value);
+  /** Gives every miss its ids, but for those the database refuses, which are returned with the error. */
+  async #learn(misses: readonly Miss[]): Promise<ReadonlyMap<Miss, unknown>> {
+    const learn = async (run: readonly Miss[]): Promise<void> => {
+      const plays = run.map(({ play }) => play);
+      const ids = await inTransaction(this.pool, (client) => resolveAll(client, plays));
+      run.forEach((miss, index) => {
+        miss.ids = ids[index]!;
+        this.#remember(miss.play, miss.ids);
+      });
+    };
+    if (misses.length === 0) return new Map();
+    try {
+      await learn(misses);
+      return new Map();
+    } catch (error) {
+      if (refusalOf(error) !== "value") throw error;
+      return isolateRefused(misses, learn);
     }
-    this.#known.set(key, ids);
+  }
+
+  #remember(play: Description, ids: CatalogueIds): void {
+    if (lengthOf(play) > REMEMBERED_LENGTH) return;
+    // Dropping the oldest is enough: exports are in order of time, and so are their tracks.
+    if (this.#known.size >= this.remembered) this.#known.dropOldest();
+    this.#known.add(play, ids);
   }
 }
 
-const rawKeyOf = (play: Description): string =>
-  `${play.trackId === null ? "" : `${play.trackId.provider}:${play.trackId.id}`}\0${play.artist}\0${play.title}\0${play.album ?? ""}`;
+/** A description on its way into the catalogue. */
+interface Entry {
+  readonly play: Description;
+  /** Key of the strong id. */
+  readonly external: string | null;
+  track: TrackRef | null;
+}
 
 /** In the order artists, tracks, external ids, albums, album tracks; see findOrCreate.ts. */
 async function resolveAll(client: PoolClient, plays: readonly Description[]): Promise<CatalogueIds[]> {
-  const named = plays.map((play) => ({ play, external: play.trackId }));
-  const externals = new Map<string, ExternalId>();
-  for (const { external } of named) {
-    if (external !== null) externals.set(externalKeyOf(external), external);
+  const entries = plays.map((play): Entry => ({
+    play,
+    external: play.trackId === null ? null : externalKeyOf(play.trackId),
+    track: null,
+  }));
+  await placeByExternalIds(client, entries);
+  const open = entries.filter(({ track }) => track === null);
+  if (open.length > 0) {
+    await placeByTexts(client, open);
+    await nameTracks(client, open);
   }
-  const byExternal = await findTracksByExternalIds(client, [...externals.values()]);
+  const albumIds = await placeOnAlbums(client, entries);
+  return entries.map(({ track }, index) => ({ ...track!, albumId: albumIds[index] ?? null }));
+}
 
-  const byText = named.filter(
-    ({ external }) => external === null || !byExternal.has(externalKeyOf(external)),
-  );
-  const artists = byText.map(({ play }) => ({ name: play.artist, key: nameKey(play.artist) }));
+async function placeByExternalIds(client: PoolClient, entries: readonly Entry[]): Promise<void> {
+  const wanted = new Map<string, ExternalTrackId>();
+  for (const { external, play } of entries) if (external !== null) wanted.set(external, play.trackId!);
+  const found = await findTracksByExternalIds(client, [...wanted.values()]);
+  if (found.size === 0) return;
+  for (const entry of entries) {
+    if (entry.external !== null) entry.track = found.get(entry.external) ?? null;
+  }
+}
+
+async function placeByTexts(client: PoolClient, entries: readonly Entry[]): Promise<void> {
+  const artists = entries.map(({ play: { artist } }) => ({ name: artist, key: nameKey(artist) }));
   const artistIds = await findOrCreateArtists(client, artists);
-  const wanted = byText.map(({ play }, index): TrackWanted => {
+  const wanted = entries.map(({ play }, index): TrackWanted => {
     const artistKey = artists[index]!.key;
     return {
       artistId: artistIds.get(artistKey)!,
@@ -137,49 +159,47 @@ async function resolveAll(client: PoolClient, plays: readonly Description[]): Pr
     };
   });
   const trackIds = await findOrCreateTracks(client, wanted);
-  const tracks = new Map<(typeof named)[number], TrackRef>();
-  byText.forEach((entry, index) => {
+  for (const [index, entry] of entries.entries()) {
     const track = wanted[index]!;
-    tracks.set(entry, { trackId: trackIds.get(trackKeyOf(track))!, artistId: track.artistId });
-  });
-
-  // The first play of this batch that carries an unknown id decides; another import may have been quicker still.
-  const fresh = new Map<string, ExternalId & { trackId: number }>();
-  for (const entry of byText) {
-    const { external } = entry;
-    if (external === null || fresh.has(externalKeyOf(external))) continue;
-    fresh.set(externalKeyOf(external), { ...external, trackId: tracks.get(entry)!.trackId });
+    entry.track = { trackId: trackIds.get(trackKeyOf(track))!, artistId: track.artistId };
   }
-  await addExternalIds(client, [...fresh.values()]);
-  const settled = await findTracksByExternalIds(client, [...fresh.values()]);
-  for (const entry of named) {
-    const key = entry.external === null ? null : externalKeyOf(entry.external);
-    const strong = key === null ? undefined : (byExternal.get(key) ?? settled.get(key));
-    if (strong !== undefined) tracks.set(entry, strong);
-  }
+}
 
-  const onAlbum = named.flatMap((entry) =>
-    entry.play.album === null
-      ? []
-      : [
-          {
-            entry,
-            album: {
-              artistId: tracks.get(entry)!.artistId,
-              title: entry.play.album,
-              titleKey: nameKey(entry.play.album),
-            },
-          },
-        ],
+/** Of entries with the same unknown id the first decides; another import may have been quicker still. */
+async function nameTracks(client: PoolClient, entries: readonly Entry[]): Promise<void> {
+  const fresh = new Map<string, Entry>();
+  for (const entry of entries) {
+    if (entry.external !== null && !fresh.has(entry.external)) fresh.set(entry.external, entry);
+  }
+  const wanted = [...fresh.values()].map(({ play, track }) => ({
+    provider: play.trackId!.provider,
+    id: play.trackId!.id,
+    trackId: track!.trackId,
+  }));
+  const first = await addExternalIds(client, wanted);
+  const lost = first ? undefined : await findTracksByExternalIds(client, wanted);
+  for (const entry of entries) {
+    if (entry.external === null) continue;
+    entry.track = lost?.get(entry.external) ?? fresh.get(entry.external)!.track;
+  }
+}
+
+/** The albums' ids by index of the entry; undefined where the entry names none. */
+async function placeOnAlbums(client: PoolClient, entries: readonly Entry[]): Promise<(number | undefined)[]> {
+  const wanted = entries.map(({ play: { album }, track }): AlbumWanted | null =>
+    album === null ? null : { artistId: track!.artistId, title: album, titleKey: nameKey(album) },
   );
-  const albumIds = await findOrCreateAlbums(
+  const ids = await findOrCreateAlbums(
     client,
-    onAlbum.map(({ album }) => album),
+    wanted.filter((album) => album !== null),
   );
-  const albumOf = new Map(onAlbum.map(({ entry, album }) => [entry, albumIds.get(albumKeyOf(album))!]));
+  const albumIds = wanted.map((album) => (album === null ? undefined : ids.get(albumKeyOf(album))));
   await addAlbumTracks(
     client,
-    [...albumOf].map(([entry, albumId]) => ({ albumId, trackId: tracks.get(entry)!.trackId })),
+    entries.flatMap(({ track }, index) => {
+      const albumId = albumIds[index];
+      return albumId === undefined ? [] : [{ albumId, trackId: track!.trackId }];
+    }),
   );
-  return named.map((entry) => ({ ...tracks.get(entry)!, albumId: albumOf.get(entry) ?? null }));
+  return albumIds;
 }
