@@ -4,6 +4,7 @@ import { mkdtemp, readdir, rm, stat, symlink, utimes, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { PassThrough, Readable } from "node:stream";
+import type { BlobReader } from "../../../services/storage/BlobStore.js";
 import { ImportError } from "../../../services/import/verdicts.js";
 import { FileBlobStore } from "../../../services/storage/FileBlobStore.js";
 import { PayloadTooLargeError, UnavailableError } from "../../../utils/errors.js";
@@ -18,6 +19,15 @@ async function rejection(work: Promise<unknown>): Promise<unknown> {
     },
     (error: unknown) => error,
   );
+}
+
+/** File systems count time in steps of some milliseconds: two changes within one are one to them. */
+async function untilFilesGetNewerThan(place: string): Promise<void> {
+  const { ctimeMs } = await stat(place);
+  const probe = `${place}.probe`;
+  do await writeFile(probe, "x");
+  while ((await stat(probe)).ctimeMs === ctimeMs);
+  await rm(probe);
 }
 
 async function contentOf(stream: Readable): Promise<Buffer> {
@@ -203,5 +213,105 @@ describe("the store of uploads in a folder", () => {
     expect(await store.sweep(60_000)).to.equal(1);
     expect(await readdir(folder)).to.have.members([key, path.basename(young)]);
     expect(await new FileBlobStore(path.join(home, "absent")).sweep(0)).to.equal(0);
+  });
+
+  describe("and the files made out of them", () => {
+    async function* bytesOf(...pieces: readonly (string | Error)[]): AsyncGenerator<Buffer> {
+      for (const piece of pieces) {
+        if (piece instanceof Error) throw await Promise.resolve(piece);
+        yield Buffer.from(piece);
+      }
+    }
+    const textOf = async (reader: BlobReader | null): Promise<string | null> => {
+      if (reader === null) return null;
+      try {
+        return (await contentOf(reader.createReadStream())).toString();
+      } finally {
+        await reader.close();
+      }
+    };
+    let key: string;
+    beforeEach(async () => {
+      ({ key } = await store.put(Readable.from([Buffer.from("upload")]), MAX));
+    });
+
+    it("keeps them until they, or their upload, are deleted", async () => {
+      expect(await store.openDerived(key, "1")).to.equal(null);
+      expect(await textOf(await store.putDerived(key, "1", bytesOf("un", "packed"), MAX))).to.equal(
+        "unpacked",
+      );
+      expect(await textOf(await store.openDerived(key, "1"))).to.equal("unpacked");
+      await store.deleteDerived(key);
+      expect(await store.openDerived(key, "1")).to.equal(null);
+      expect(await readdir(folder)).to.deep.equal([key]);
+      await store.deleteDerived(key);
+
+      await (await store.putDerived(key, "2", bytesOf("more"), MAX)).close();
+      await store.delete(key);
+      expect(await readdir(folder)).to.deep.equal([]);
+    });
+
+    it("replaces one without taking it from those who read it", async () => {
+      const old = await store.putDerived(key, "1", bytesOf("old"), MAX);
+      const fresh = await store.putDerived(key, "1", bytesOf("new"), MAX);
+      expect(await textOf(old)).to.equal("old");
+      expect(await textOf(fresh)).to.equal("new");
+      expect(await textOf(await store.openDerived(key, "1"))).to.equal("new");
+      const last = await store.openDerived(key, "1");
+      await store.deleteDerived(key);
+      expect(await textOf(last)).to.equal("new");
+    });
+
+    it("leaves nothing of one that could not be made", async () => {
+      const failed = await rejection(store.putDerived(key, "1", bytesOf("half", new Error("damaged")), MAX));
+      expect(failed).to.have.property("message", "damaged");
+      const large = await rejection(store.putDerived(key, "1", bytesOf("too large"), { maxBytes: 3 }));
+      expect(large).to.be.instanceOf(PayloadTooLargeError);
+      const aborted = { ...MAX, signal: AbortSignal.abort(new Error("enough")) };
+      expect(await rejection(store.putDerived(key, "1", bytesOf("x"), aborted))).to.have.property(
+        "message",
+        "enough",
+      );
+      expect(await readdir(path.join(folder, `${key}.derived`))).to.deep.equal([]);
+      const full = new FileBlobStore(folder, { maxUsedShare: 0, enoughFreeBytes: Infinity });
+      expect(await rejection(full.putDerived(key, "1", bytesOf("x"), MAX))).to.have.property(
+        "code",
+        "storage_full",
+      );
+    });
+
+    it("names uploads that have some by the age of the newest, and takes no name from outside", async () => {
+      await (await store.putDerived(key, "1", bytesOf("x"), MAX)).close();
+      const keys = async (ageMs: number): Promise<string[]> => {
+        const found: string[] = [];
+        for await (const each of store.derivedOlderThan(ageMs)) found.push(each);
+        return found;
+      };
+      expect(await keys(0)).to.deep.equal([key]);
+      expect(await keys(60_000)).to.deep.equal([]);
+      const hourAgo = new Date(Date.now() - 3_600_000);
+      await utimes(path.join(folder, `${key}.derived`), hourAgo, hourAgo);
+      expect(await keys(60_000)).to.deep.equal([key]);
+      for (const name of ["../x", "a/b", "", "A.json"])
+        expect(await rejection(store.putDerived(key, name, bytesOf("x"), MAX))).to.be.instanceOf(TypeError);
+      expect(await rejection(store.putDerived("../x", "1", bytesOf("x"), MAX))).to.be.instanceOf(ImportError);
+    });
+
+    it("tells by the version whether somebody wrote to a stored file, whatever its time says", async () => {
+      const reader = await store.open(key);
+      try {
+        const before = await reader.version();
+        expect(await reader.version()).to.equal(before);
+        await utimes(path.join(folder, key), 1, 1);
+        const touched = await reader.version();
+        expect(touched).to.not.equal(before);
+        await untilFilesGetNewerThan(path.join(folder, key));
+        await writeFile(path.join(folder, key), "uplOad");
+        await utimes(path.join(folder, key), 1, 1);
+        expect(await reader.version()).to.not.equal(touched);
+      } finally {
+        await reader.close();
+      }
+    });
   });
 });
