@@ -27,6 +27,7 @@ import { createImportActivities } from "./import.js";
 import { ACTIVITY_SLOTS, connectWithPatience, createImportWorker } from "./importWorker.js";
 import { WorkerMetrics } from "./metrics.js";
 import { observeActivities } from "./observeActivities.js";
+import { withLog } from "./observers.js";
 import { registerSearchAttributes } from "./searchAttributes.js";
 import { addSpoolMetrics } from "./spoolMetrics.js";
 import { installTemporalRuntime } from "./temporalRuntime.js";
@@ -74,7 +75,7 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       blobs,
       limits: config.imports,
       blobKeepDays: config.imports.blobKeepDays,
-      observer: metrics,
+      observer: withLog(metrics, log),
       ...crashPoint(process.env["PLAYLOG_KILL_AT"]),
     });
     const connection = await connectWithPatience(config.temporal.address, CONNECT_PATIENCE_MS, signal, log);

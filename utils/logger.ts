@@ -77,6 +77,9 @@ const scope = new AsyncLocalStorage<LogFields>();
 export const withLogFields = <T>(fields: LogFields, work: () => T): T =>
   scope.run({ ...scope.getStore(), ...fields }, work);
 
+/** What the innermost `withLogFields` around the caller gave under this name; undefined outside of any. */
+export const logField = (name: string): unknown => scope.getStore()?.[name];
+
 const pretty = winston.format.printf((info) => {
   const { timestamp, level, message, service, ...fields } = info;
   const tail = Object.entries(fields)

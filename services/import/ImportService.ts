@@ -76,6 +76,8 @@ export class ImportService {
       if (id !== null) {
         const job = await findJob(this.deps.pool, id);
         if (job === undefined) throw new UnauthorizedError();
+        // The one line that ties the request to the import; from here on the logs name the import.
+        this.deps.log.info("import accepted", { importId: id, workflowId: job.workflow_id });
         await enqueueJob(this.deps, job);
         return { job: await this.find(upload.userId, id), created: true };
       }

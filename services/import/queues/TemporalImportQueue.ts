@@ -17,6 +17,7 @@ import {
   WORKFLOW_TYPES,
 } from "../../../workflows/contracts.js";
 import type { ImportHistoryInput, UndoInput } from "../../../workflows/contracts.js";
+import { logField } from "../../../utils/logger.js";
 import type { Logger } from "../../../utils/logger.js";
 import type {
   EnqueueOutcome,
@@ -150,6 +151,7 @@ export class TemporalImportQueue implements ImportQueue {
           // retries carries its request id and is answered as the first was.
           workflowIdConflictPolicy: "FAIL",
           priority: { priorityKey: UPLOAD_PRIORITY, fairnessKey: work.userId },
+          ...requestMemo(),
           ...(searchAttributes ? { typedSearchAttributes: attributesOf(work) } : {}),
         }),
       );
@@ -220,6 +222,12 @@ type Start = Pick<
 
 const workflowIdOf = (ref: WorkRef): string =>
   ref.kind === "undo" ? undoWorkflowId(ref.importId) : importWorkflowId(ref.importId, ref.attempt);
+
+/** Which request asked for it, for whoever looks at the run; nothing when the reconciler did. */
+function requestMemo(): Pick<WorkflowStartOptions, "memo"> {
+  const requestId = logField("requestId");
+  return typeof requestId === "string" ? { memo: { requestId } } : {};
+}
 
 function attributesOf(work: QueuedWork): SearchAttributePair[] {
   return [
