@@ -9,12 +9,12 @@ export interface SpoolUsage {
   readonly sizeBytes: number;
 }
 
-/** What the folder of the uploads holds, unfinished ones included. Null while there is no such folder. */
+/** What the folder of the uploads holds, unfinished ones and unpacked archives included. Null while there is no such folder. */
 export async function spoolUsage(folder: string): Promise<SpoolUsage | null> {
   try {
     const { bsize, blocks, bavail } = await statfs(folder);
     let [files, bytes] = [0, 0];
-    for (const name of await readdir(folder)) {
+    for (const name of await readdir(folder, { recursive: true })) {
       const found = await stat(path.join(folder, name)).catch(() => undefined); // deleted meanwhile
       if (found?.isFile() !== true) continue;
       files += 1;
