@@ -30,7 +30,7 @@ export interface LedgerRow {
   readonly message: string;
   /** The raw record without personal fields, at most 1 KB; null for duplicates and where none was kept. */
   readonly excerpt: string | null;
-  /** The play that a duplicate repeats; null when its owner deleted it, and for other verdicts. */
+  /** The play that a duplicate repeats; null when that is gone (deleted, or undone), and for other verdicts. */
   readonly listenId: number | null;
 }
 
@@ -85,7 +85,7 @@ export async function* ledgerRows(
     for (; from <= last; from += WINDOW) {
       const window = { from, to: Math.min(from + WINDOW - 1, last) };
       const kept = await keptRows(pool, job.id, batch, filter, window);
-      yield* merged(listed, kept, window);
+      yield* await withStandingPlays(pool, merged(listed, kept, window));
     }
     place = { partNo, position: last };
   }
@@ -195,4 +195,21 @@ function merged(
     ({ position }) => position >= from && position <= to && !withText.has(position),
   );
   return [...kept, ...others].sort((a, b) => a.position - b.position);
+}
+
+/** What a record stood for when it was read may be gone since. */
+async function withStandingPlays(
+  pool: Pool,
+  rows: readonly PlacedLedgerRow[],
+): Promise<readonly PlacedLedgerRow[]> {
+  const ids = rows.flatMap(({ listenId }) => (listenId === null ? [] : [listenId]));
+  if (ids.length === 0) return rows;
+  const found = await pool.query<{ id: number }>(
+    "select id from listening_history where id = any($1::bigint[])",
+    [ids],
+  );
+  const standing = new Set(found.rows.map(({ id }) => id));
+  return rows.map((row) =>
+    row.listenId === null || standing.has(row.listenId) ? row : { ...row, listenId: null },
+  );
 }
