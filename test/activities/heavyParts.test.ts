@@ -1,0 +1,83 @@
+/** Files that ask much of a worker, or too much: in its own process, with the heap it is given in earnest. */
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { expect } from "chai";
+import { WORKER_NODE_OPTIONS } from "../../dev/app.js";
+import { digestOf, json, play, plays } from "../services/import/importing.js";
+import { createTestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
+import { insertUser } from "../support/users.js";
+import { zip } from "../support/zip.js";
+import { createRealWorker } from "./realWorker.js";
+import type { RealWorker } from "./realWorker.js";
+
+/** Of the longest text a field may have: 4 KiB, at two bytes a character. */
+const TEXT_CHARS = 2040;
+const NAMES = Array.from(randomBytes(2 ** 18), (byte) => String.fromCharCode(0x430 + (byte & 31))).join("");
+
+/** No two alike, and no two that a ZIP file could store as one. */
+function longText(n: number): string {
+  const at = (n * 7919) % (NAMES.length - TEXT_CHARS);
+  return `${n} ${NAMES.slice(at, at + TEXT_CHARS)}`;
+}
+
+const wide = (n: number) =>
+  play(n, { title: longText(3 * n), artist: longText(3 * n + 1), album: longText(3 * n + 2), uri: "" });
+
+describe("a worker with files that are hard to bear", function () {
+  this.timeout(240_000);
+  let db: TestDatabase;
+  let real: RealWorker;
+  beforeEach(async () => {
+    db = await createTestDatabase();
+  });
+  afterEach(async () => {
+    await real.close();
+    await db.drop();
+  });
+
+  it("imports two files at once whose every record carries three texts of the longest kind", async () => {
+    real = await createRealWorker(db, { batchRows: 10_000, heartbeatTimeoutMs: 10_000 });
+    const user = await insertUser(db.database.pool);
+    const file = (from: number) => json(Array.from({ length: 3000 }, (_, n) => wide(from + n)));
+    const upload = zip([
+      { name: "a.json", data: file(0) },
+      { name: "b.json", data: file(3000) },
+    ]);
+    const worker = await real.start({ NODE_OPTIONS: WORKER_NODE_OPTIONS.join(" ") });
+    const { id } = await real.accept(user, upload, "export.zip");
+    const job = await real.settled(user, id, undefined, 200_000);
+    expect(job).to.include({ status: "completed" });
+    expect(job.counts).to.include({ read: 6000, inserted: 6000 });
+    expect((await digestOf(db.database.pool, user)).rows).to.equal(6000);
+    expect(worker.child.exitCode).to.equal(null);
+  });
+
+  it("gives a file up that ends worker after worker, and imports the other", async () => {
+    real = await createRealWorker(db, { heartbeatTimeoutMs: 1000 });
+    const user = await insertUser(db.database.pool);
+    const upload = zip([
+      { name: "deadly.json", data: json(plays(300)) },
+      { name: "harmless.json", data: json(plays(950, 1000)) },
+    ]);
+    const { id } = await real.accept(user, upload, "export.zip");
+    let deaths = 0;
+    const settled = real.settled(user, id, undefined, 120_000);
+    let over = false;
+    void settled.finally(() => (over = true)).catch(() => undefined);
+    while (!over) {
+      const worker = await real.start({ PLAYLOG_KILL_AT: "0:0:before-commit" });
+      await Promise.race([once(worker.child, "exit"), settled]);
+      if (worker.child.signalCode === "SIGKILL") deaths += 1;
+    }
+    const job = await settled;
+    expect(deaths).to.equal(3);
+    expect(job).to.include({ status: "completed_with_errors" });
+    const [deadly, harmless] = job.parts;
+    expect(deadly).to.deep.include({ status: "failed" });
+    expect(deadly?.error).to.include({ code: "resource_limit" });
+    expect(deadly?.counts).to.include({ read: 0, inserted: 0 });
+    expect(harmless).to.deep.include({ status: "done", error: null });
+    expect(harmless?.counts).to.include({ read: 950, inserted: 950 });
+  });
+});
