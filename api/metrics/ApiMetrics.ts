@@ -59,6 +59,12 @@ export class ApiMetrics {
     registers: this.#registers,
   });
 
+  readonly #eventStreams = new Gauge({
+    name: "playlog_event_streams_open",
+    help: "Listeners to the events of imports",
+    registers: this.#registers,
+  });
+
   constructor() {
     for (const kind of AUTH_FAILURES) this.#authFailures.inc({ kind }, 0);
     for (const outcome of ["stored", "refused", "failed"]) this.#uploads.inc({ outcome }, 0);
@@ -88,6 +94,11 @@ export class ApiMetrics {
     this.#uploadsInFlight.dec();
     this.#uploads.inc({ outcome });
     this.#uploadBytes.inc(bytes);
+  }
+
+  /** @param change 1 when a stream begins, -1 when it ends */
+  eventStreams(change: 1 | -1): void {
+    this.#eventStreams.inc(change);
   }
 
   /** A figure that somebody else keeps, asked for at each scrape. */

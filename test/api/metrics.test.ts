@@ -121,6 +121,23 @@ describe("the metrics of the api", function () {
     expect(over.value(REQUESTS, { route: "/api/v1/imports", status: "aborted" })).to.equal(1);
   });
 
+  it("count listeners to the events of imports while they listen", async () => {
+    const { body } = await client().post("/api/v1/auth/register", registration());
+    const upload = await client(body.accessToken).post("/api/v1/imports", undefined, {
+      raw: JSON.stringify([{ ts: "2021-01-01T00:00:00Z" }]),
+      headers: { "content-type": "application/json" },
+    });
+    const stop = new AbortController();
+    const stream = await fetch(`http://127.0.0.1:${port}/api/v1/imports/${upload.body.id}/events`, {
+      headers: { authorization: `Bearer ${body.accessToken}` },
+      signal: stop.signal,
+    });
+    expect(stream.status).to.equal(200);
+    await until("a listener", (now) => now.value("playlog_event_streams_open") === 1);
+    stop.abort();
+    await until("its end", (now) => now.value("playlog_event_streams_open") === 0);
+  });
+
   it("hold the process, both pools and Redis, whose loss shows", async () => {
     const now = await scrape(opsPort);
     expect(now.value("process_resident_memory_bytes")).to.be.greaterThan(1e7);

@@ -6,6 +6,7 @@ import { isSettled, type JobFeed, type JobSubscription } from "../../../services
 import type { ImportJobView } from "../../../services/import/views.js";
 import { TooManyRequestsError } from "../../../utils/errors.js";
 import { closingSignal } from "../../httpServer.js";
+import type { ApiMetrics } from "../../metrics/ApiMetrics.js";
 import type { AppContext, Caller } from "../../types.js";
 import { UserSlots } from "../../userSlots.js";
 import { presentImport } from "./presenter.js";
@@ -24,6 +25,7 @@ export interface ImportEventsOptions {
   readonly auth: Pick<AuthService, "findSession">;
   readonly streamsPerUser: number;
   readonly keepAliveMs: number;
+  readonly metrics: Pick<ApiMetrics, "eventStreams">;
 }
 
 export class ImportEvents {
@@ -86,10 +88,12 @@ export class ImportEvents {
     closing.addEventListener("abort", end);
     if (closing.aborted || res.destroyed) end();
     const timer = this.#keepAlive(res, caller, stop);
+    this.#options.metrics.eventStreams(1);
     try {
       res.write(OPENING);
       await this.#send(res, subscription, lastSeen, stop.signal);
     } finally {
+      this.#options.metrics.eventStreams(-1);
       clearInterval(timer);
       await finish(res, stop.signal);
       closing.removeEventListener("abort", end);

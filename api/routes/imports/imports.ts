@@ -29,7 +29,7 @@ import {
 const RATE_WINDOW_MS = 10_000;
 const RETRY_AFTER_SECONDS = 10;
 
-type Deps = Pick<AppDeps, "auth" | "imports" | "blobs" | "config" | "database" | "log">;
+type Deps = Pick<AppDeps, "auth" | "imports" | "blobs" | "config" | "database" | "log" | "metrics">;
 
 export function importsRouter(deps: Deps): AppRouter {
   const { imports } = deps;
@@ -118,12 +118,13 @@ function uploads(deps: Deps) {
     slots.run(userId, () => acceptUpload(ctx, parts, userId, query));
 }
 
-function importEvents({ auth, config, database, log }: Deps): ImportEvents {
+function importEvents({ auth, config, database, log, metrics }: Deps): ImportEvents {
   const { eventsPollMs, eventsKeepAliveMs, eventStreamsPerUser } = config.imports;
   return new ImportEvents({
     feed: new JobFeed({ pool: database.pool, log, pollMs: eventsPollMs }),
     auth,
     streamsPerUser: eventStreamsPerUser,
     keepAliveMs: eventsKeepAliveMs,
+    metrics,
   });
 }
