@@ -180,13 +180,26 @@ describe("the metrics of the api", function () {
     }
   });
 
-  it("can be asked for until the process ends, and keep it from nothing", async () => {
-    const running = scrape(opsPort);
-    expect(await api.stop("SIGTERM")).to.equal(0);
-    await running;
-    await fetch(`http://127.0.0.1:${opsPort}/metrics`).then(
-      () => expect.fail("somebody still answers"),
-      () => undefined,
-    );
+  it("can be asked for while the last requests are answered, and keep the process from nothing", async () => {
+    const body = JSON.stringify(registration());
+    const raw = new RawRequest(port);
+    await raw.head("POST", "/api/v1/auth/register", {
+      "Content-Type": "application/json",
+      "Content-Length": Buffer.byteLength(body),
+    });
+    await raw.write(body.slice(0, 20));
+    await until("the request", (now) => now.value("playlog_http_requests_in_flight") === 1);
+    const ended = api.stop("SIGTERM");
+    for (let refused = false; !refused; await sleep(20))
+      refused = await client()
+        .get("/health")
+        .then(
+          () => false,
+          () => true,
+        );
+    expect((await scrape(opsPort)).value("playlog_http_requests_in_flight")).to.equal(1);
+    await raw.write(body.slice(20));
+    expect((await raw.answer()).status).to.equal(201);
+    expect(await ended).to.equal(0);
   });
 });
