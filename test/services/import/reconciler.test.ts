@@ -5,14 +5,17 @@ import { Readable } from "node:stream";
 import { Client, Connection } from "@temporalio/client";
 import { expect } from "chai";
 import type pg from "pg";
+import { USER_PLAYS_LOCK } from "../../../db/advisoryLocks.js";
 import { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
 import { deleteOrphanedUploads } from "../../../services/import/orphanedUploads.js";
+import { JobClosedError } from "../../../services/import/jobs.js";
 import { NO_OBSERVER } from "../../../services/import/observer.js";
-import { reconcile } from "../../../services/import/reconciler.js";
+import { closeLateCancels, reconcile } from "../../../services/import/reconciler.js";
 import type { ReconcilerDependencies } from "../../../services/import/reconciler.js";
-import { importWorkflowId } from "../../../workflows/contracts.js";
+import { importWorkflowId, PAUSE_SIGNAL, undoWorkflowId } from "../../../workflows/contracts.js";
 import { createTestDatabase } from "../../support/database.js";
 import type { TestDatabase } from "../../support/database.js";
+import { untilBlocked } from "../../support/locks.js";
 import { freePort } from "../../support/processes.js";
 import { testStack } from "../../support/stack.js";
 import { insertUser } from "../../support/users.js";
@@ -149,6 +152,104 @@ describe("the reconciler", () => {
     expect(events.some((event) => event.workflowExecutionCancelRequestedEventAttributes != null)).to.equal(
       true,
     );
+  });
+
+  it("closes a cancel that nobody has acted on in time, without the queue", async () => {
+    const [late, inTime, running] = [
+      await newJob("status = 'cancelling', next_start_at = now() - interval '1 second'"),
+      await newJob("status = 'cancelling', next_start_at = now() + interval '1 minute'"),
+      await newJob("status = 'running', next_start_at = now() - interval '1 second'"),
+    ];
+    const closed: string[] = [];
+    const observer = { ...NO_OBSERVER, jobClosed: ({ status }: { status: string }) => closed.push(status) };
+    const deps = { pool: pool(), log: quietLog, blobKeepDays: 7, observer };
+    expect(await Promise.all([closeLateCancels(deps), closeLateCancels(deps)])).to.have.members([0, 1]);
+    expect(closed).to.deep.equal(["cancelled"]);
+    expect(await jobRow(late)).to.include({ status: "cancelled" });
+    expect(await jobRow(inTime)).to.include({ status: "cancelling" });
+    expect(await jobRow(running)).to.include({ status: "running" });
+  });
+
+  it("lets nothing be written by a step that hangs when its job is closed over its head", async () => {
+    const id = await newJob();
+    const ref = { importId: id, attempt: 1 };
+    await bench.steps.prepare(ref, bench.context());
+    const user = (
+      await pool().query<{ user_id: string }>("select user_id from import_jobs where id = $1", [id])
+    ).rows[0]!.user_id;
+    const holding = await pool().connect();
+    try {
+      await holding.query("begin");
+      await holding.query(`select pg_advisory_xact_lock(${USER_PLAYS_LOCK})`, [user]);
+      const hanging = bench.steps.importPart(ref, 0, bench.context()).catch((error: unknown) => error);
+      await untilBlocked(pool());
+      await pool().query(
+        "update import_jobs set status = 'cancelling', next_start_at = now() - interval '1 second' where id = $1",
+        [id],
+      );
+      const deps = { pool: pool(), log: quietLog, blobKeepDays: 7, observer: NO_OBSERVER };
+      expect(await closeLateCancels(deps)).to.equal(1);
+      expect(await jobRow(id)).to.include({ status: "cancelled" });
+      await holding.query("commit");
+      expect(await hanging).to.be.instanceOf(JobClosedError);
+    } finally {
+      holding.release();
+    }
+    const { rows } = await pool().query("select 1 from listening_history where user_id = $1", [user]);
+    expect(rows).to.deep.equal([]);
+  });
+
+  it("wakes what was resumed while the queue was away", async () => {
+    const [resumed, paused] = [await newJob(), await newJob()];
+    for (const id of [resumed, paused]) {
+      await enqueue(id);
+      await bench.steps.prepare({ importId: id, attempt: 1 }, bench.context());
+      await pool().query("update import_jobs set status = 'paused' where id = $1", [id]);
+      await bench.steps.park({ importId: id, attempt: 1 });
+    }
+    await pool().query("update import_jobs set status = 'running' where id = $1", [resumed]);
+    expect(await pass()).to.include({ woken: 1, repaired: 0 });
+    const signals = async (id: string) =>
+      ((await handle(id).fetchHistory()).events ?? []).filter(
+        (event) => event.workflowExecutionSignaledEventAttributes?.signalName === PAUSE_SIGNAL,
+      ).length;
+    expect([await signals(resumed), await signals(paused)]).to.deep.equal([1, 0]);
+    expect(await pass()).to.include({ woken: 1 }); // until somebody has heard it
+    await bench.steps.unpark({ importId: resumed, attempt: 1 });
+    expect(await pass()).to.include({ woken: 0 });
+  });
+
+  it("leaves a paused job alone that the queue has lost, and closes one whose workflow was terminated", async () => {
+    const [lost, terminated] = [await newJob("status = 'paused'"), await newJob("status = 'paused'")];
+    await enqueue(terminated);
+    await handle(terminated).terminate("test");
+    expect(await pass()).to.include({ repaired: 1 });
+    expect(await jobRow(lost)).to.include({ status: "paused" });
+    expect(await stateOf(lost)).to.equal("missing");
+    expect(await jobRow(terminated)).to.include({ status: "failed", error_code: "stopped_by_operator" });
+  });
+
+  it("starts an undo that nobody could start, and again one that was terminated", async () => {
+    const [missed, terminated, over] = [await newJob(), await newJob(), await newJob()];
+    for (const id of [missed, terminated, over]) await bench.run(id);
+    await pool().query("update import_jobs set status = 'undoing' where id in ($1, $2)", [
+      missed,
+      terminated,
+    ]);
+    await pool().query("update import_jobs set status = 'undone' where id = $1", [over]);
+    const undoOf = (id: string) => ({ kind: "undo", importId: id }) as const;
+    await queue.enqueue({ ...undoOf(terminated), userId: "u", provider: null });
+    await new Client({ connection }).workflow.getHandle(undoWorkflowId(terminated)).terminate("test");
+
+    expect(await pass({ queue: away })).to.include({ undosStarted: 0 });
+    expect(await pass()).to.include({ undosStarted: 2 });
+    expect(await pass()).to.include({ undosStarted: 0 });
+
+    for (const id of [missed, terminated]) {
+      expect(await queue.inspect(undoOf(id))).to.equal("open");
+      expect(await jobRow(id)).to.include({ status: "undoing" });
+    }
+    expect(await queue.inspect(undoOf(over))).to.equal("missing");
   });
 
   it("deletes uploads whose time is over, and only those", async () => {
