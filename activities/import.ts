@@ -2,6 +2,7 @@
 import { activityInfo, Context } from "@temporalio/activity";
 import type { ImportSteps } from "../services/import/steps.js";
 import type { StepContext } from "../services/import/stepContext.js";
+import { outageOf } from "../services/import/waiting.js";
 import { withLogFields } from "../utils/logger.js";
 import type { Logger } from "../utils/logger.js";
 import type { ImportActivities, ImportRun } from "../workflows/contracts.js";
@@ -10,12 +11,17 @@ import { toFailure } from "./failures.js";
 export interface ImportActivitiesDependencies {
   readonly steps: ImportSteps;
   readonly log: Logger;
+  readonly outageRetryMs: number;
 }
 
 /** From this attempt on a failure is no passing trouble any more, and somebody should look. */
 const ALARMING_ATTEMPT = 5;
 
-export function createImportActivities({ steps, log }: ImportActivitiesDependencies): ImportActivities {
+export function createImportActivities({
+  steps,
+  log,
+  outageRetryMs,
+}: ImportActivitiesDependencies): ImportActivities {
   const run = async <T>(
     ref: Pick<ImportRun, "importId"> & Partial<ImportRun>,
     work: (context: StepContext) => Promise<T>,
@@ -33,7 +39,9 @@ export function createImportActivities({ steps, log }: ImportActivitiesDependenc
             tries: attempt,
             error,
           });
-        throw toFailure(error, context.cancellationSignal);
+        const outage = outageOf(error);
+        if (outage !== null) await steps.noteWaiting(ref, outage);
+        throw toFailure(error, context.cancellationSignal, outageRetryMs);
       } finally {
         pulse.stop();
       }

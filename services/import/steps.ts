@@ -43,7 +43,10 @@ export interface ImportSteps {
   park(ref: RunRef): Promise<{ readonly parked: boolean }>;
   unpark(ref: RunRef): Promise<{ readonly resumed: boolean }>;
   /** Shows what the run waits for, after a step failed because of it; never throws. See waiting.ts. */
-  noteWaiting(ref: { readonly importId: string; readonly attempt?: number }, reason: OutageReason): Promise<void>;
+  noteWaiting(
+    ref: { readonly importId: string; readonly attempt?: number },
+    reason: OutageReason,
+  ): Promise<void>;
   /** Takes a closed import's plays back out of the history and closes it as undone. */
   undo(importId: string, context: StepContext): Promise<Undone>;
 }
@@ -70,19 +73,23 @@ export function createImportSteps(deps: StepsDependencies): ImportSteps {
     },
 
     async failPart(ref, partNo, error) {
-      return inTransaction(deps.pool, async (client) => {
+      const [outcome, failed] = await inTransaction(deps.pool, async (client) => {
         const job = await lockJob(client, ref.importId);
         assertOpen(job, ref);
-        await client.query(
+        const update = await client.query<{ format: string | null }>(
           `update import_parts set status = 'failed', error_code = $3, error_message = $4, finished_at = now()
-            where job_id = $1 and part_no = $2 and status in ('queued', 'running')`,
+            where job_id = $1 and part_no = $2 and status in ('queued', 'running') returning format`,
           [ref.importId, partNo, error.code, error.message.slice(0, 1000)],
         );
         await client.query("update import_jobs set version = version + 1 where id = $1", [ref.importId]);
         const part = await findPart(client, ref.importId, partNo);
         const { read, inserted } = part ?? { read: 0, inserted: 0 };
-        return { status: part?.status === "done" ? "done" : "failed", read, inserted };
+        const status = part?.status === "done" ? "done" : "failed";
+        return [{ status, read, inserted } as const, update.rows[0]] as const;
       });
+      if (failed !== undefined)
+        deps.observer.partSettled({ format: failed.format, status: "failed", code: error.code });
+      return outcome;
     },
 
     async finish(ref, ending) {
