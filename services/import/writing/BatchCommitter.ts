@@ -3,6 +3,7 @@
  * committed twice, at once or after a crash, has its effect once: the marker's key decides. See docs/adr/0007.
  */
 import type { Pool, PoolClient } from "pg";
+import { USER_PLAYS_LOCK } from "../../../db/advisoryLocks.js";
 import { announceChange, historyOf } from "../../../db/queries/cacheVersions.js";
 import type { BatchOutcome, Counts, JudgedBatch, PlayRecord, RejectedRecord } from "./batch.js";
 import { judgeDryPlays } from "./dryPlays.js";
@@ -158,14 +159,11 @@ function excerptOfPlay({ play }: PlayRecord): string {
   return text.length > 1000 ? `${text.slice(0, 1000)}…` : text;
 }
 
-/**
- * Whoever removes plays (delete, undo, erase) takes this lock exclusively: between looking for a play and
- * claiming it, none may vanish.
- */
+/** Shared: whoever removes plays (delete, undo, erase) takes it alone. */
 async function lockUser(client: PoolClient, userId: string): Promise<void> {
   await client.query(
     `select set_config('lock_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $3, true),
-            pg_advisory_xact_lock_shared(hashtextextended('playlog user ' || $1::text, 0))`,
+            pg_advisory_xact_lock_shared(${USER_PLAYS_LOCK})`,
     [userId, String(LOCK_TIMEOUT_MS), String(IDLE_IN_TRANSACTION_TIMEOUT_MS)],
   );
 }

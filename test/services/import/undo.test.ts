@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import type pg from "pg";
+import { USER_PLAYS_LOCK } from "../../../db/advisoryLocks.js";
 import { JobClosedError } from "../../../services/import/jobs.js";
 import { NO_OBSERVER } from "../../../services/import/observer.js";
 import { ImportError } from "../../../services/import/verdicts.js";
@@ -273,10 +274,7 @@ describe("undoing an import", () => {
     const writing = await pool().connect();
     try {
       await writing.query("begin");
-      await writing.query(
-        "select pg_advisory_xact_lock_shared(hashtextextended('playlog user ' || $1::text, 0))",
-        [user],
-      );
+      await writing.query(`select pg_advisory_xact_lock_shared(${USER_PLAYS_LOCK})`, [user]);
       const undoing = undo(first);
       await untilBlocked(pool());
       expect(await owners(user)).to.deep.equal({ [first]: 80 });
