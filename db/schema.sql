@@ -100,6 +100,15 @@ AS $function$
       end
     $function$;
 
+CREATE OR REPLACE FUNCTION public.session_deleted()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    begin
+      perform announce_change('account', id) from users where id = old.user_id; -- else it goes with its account
+      return null;
+    end $function$;
+
 CREATE OR REPLACE FUNCTION public.session_revoked()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -485,6 +494,7 @@ CREATE UNIQUE INDEX users_username_once ON public.users USING btree (lower(usern
 
 CREATE TRIGGER albums_gone AFTER DELETE ON public.albums REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_external_ids('album');
 CREATE TRIGGER artists_gone AFTER DELETE ON public.artists REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_external_ids('artist');
+CREATE TRIGGER sessions_deleted AFTER DELETE ON public.sessions FOR EACH ROW WHEN (((old.revoked_at IS NULL) AND (old.expires_at > now()))) EXECUTE FUNCTION session_deleted();
 CREATE TRIGGER sessions_revoked AFTER UPDATE OF revoked_at ON public.sessions FOR EACH ROW WHEN ((new.revoked_at IS NOT NULL)) EXECUTE FUNCTION session_revoked();
 CREATE TRIGGER tracks_gone AFTER DELETE ON public.tracks REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_external_ids('track');
 CREATE TRIGGER users_changed AFTER UPDATE ON public.users FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION account_changed();
@@ -542,6 +552,7 @@ comment on column listening_history.source_key is 'identity of the source row, s
 comment on column listening_history.import_job_id is 'the import that brought the row; no foreign key, undo keeps it true';
 comment on column listening_history.duplicate_of is 'leading sighting of the same play; null for the leader';
 comment on column listening_history.context is 'what else the source knows (platform, country, reasons, shuffle ...); no IP, user agent or account name';
+comment on function session_deleted() is 'nothing is left that a process could read when it listens again, so all copies made for the account end';
 comment on function session_revoked() is 'a trigger, so that whoever revokes tells every process in the same transaction. See docs/adr/0006.';
 comment on table sessions is 'One family of refresh tokens. The truth; Redis holds a copy as the fast path.';
 comment on column sessions.refresh_counter is 'number of the refresh token that is valid now; one conditional update moves it';

@@ -10,7 +10,7 @@ import type { DatabaseListener } from "../../db/listener.js";
 const REVOCATION_CHANNEL = "playlog_session_revoked";
 
 /** A revocation is remembered longer than any copy of its session can live. */
-export const REMEMBER_MS = 2_700_000;
+export const REMEMBER_MS = 9 * 3_600_000;
 const FORGET_EVERY_MS = 1000;
 
 export class RevocationWatch {

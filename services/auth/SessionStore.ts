@@ -19,9 +19,12 @@ import { REMEMBER_MS, type RevocationWatch } from "./RevocationWatch.js";
  * Life of a copy in Redis, and of one in memory, which may be made from the other. Twice this is far below the time for
  * which revocations are remembered.
  */
-export const SESSION_COPY_SECONDS = 600;
+export const SESSION_COPY_SECONDS = 2 * 3600;
 if (SESSION_COPY_SECONDS * 1000 * 4 > REMEMBER_MS)
   throw new Error("copies of sessions outlive the revocation watch");
+
+/** Whoever revokes is answered when the news is out, so that other processes have most likely heard it too. */
+const REVOKER_PATIENCE_MS = 300;
 
 /** Copies in memory, about 300 bytes each. */
 const MAX_KNOWN = 10_000;
@@ -197,6 +200,7 @@ export class SessionStore {
       values: [sessionId, reason],
     });
     this.#watch.remember(sessionId);
+    await this.#versions.caughtUp(REVOKER_PATIENCE_MS);
     const copy = this.#known.get(sessionId);
     this.#known.delete(sessionId);
     if (copy !== undefined) await this.#redis.del(copyKey(sessionId, copy.version));

@@ -15,7 +15,7 @@ import { StoredKeys } from "./StoredKeys.js";
 const gzip = promisify(gzipCallback);
 
 /** Answers are kept about this long; versions decide about their truth, this only about memory. */
-export const PAGE_SECONDS = 3600;
+export const PAGE_SECONDS = 6 * 3600;
 /** Larger ones are not kept: they cost Redis more than they save PostgreSQL. */
 export const PAGE_MAX_BYTES = 512 * 1024;
 /** Smaller ones do not get smaller. */

@@ -219,6 +219,8 @@ describe("cached answers", () => {
     await pool().query("delete from users where id = $1", [friend.id]);
     await heard();
     for (const path of paths) expect((await app.as(user).get(path)).status).to.equal(404);
+    const left = await pool().query("select from cache_versions where owner = $1", [friend.id]);
+    expect(left.rowCount).to.equal(0);
   });
 
   it("never are another user's", async () => {
