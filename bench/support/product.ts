@@ -1,0 +1,213 @@
+/** The whole of playlog for a benchmark: a database of its own, an api and a worker, and a client of that api. */
+import { createReadStream } from "node:fs";
+import { mkdtemp, rm, stat } from "node:fs/promises";
+import { request as httpRequest } from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { migrateToLatest } from "../../db/migrate.js";
+import { WORKER_NODE_OPTIONS } from "../../dev/app.js";
+import { freePort, startEntry, type RunningEntry } from "../../test/support/processes.js";
+
+const ENDED = ["completed", "completed_with_errors", "failed", "cancelled"];
+/** Access tokens live for ten minutes. */
+const TOKEN_AGE_MS = 4 * 60_000;
+const PASSWORD = "correct horse battery staple";
+
+export interface Job {
+  readonly id: string;
+  readonly status: string;
+  readonly counts: { readonly read: number; readonly inserted: number; readonly duplicate: number };
+}
+
+export interface ProductOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** Added to what `npm start` gives the worker. */
+  readonly workerOptions?: readonly string[];
+  readonly apiOptions?: readonly string[];
+}
+
+export interface Product {
+  readonly base: string;
+  readonly databaseUrl: string;
+  readonly api: RunningEntry;
+  readonly worker: RunningEntry;
+  /** A connection to the database as its owner. */
+  readonly admin: pg.Client;
+  readonly client: BenchClient;
+  /** Empties history and catalogue and the imports, and leaves accounts. */
+  empty(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts it against the servers named in the environment, as `npm start` would; `stop` leaves nothing behind. */
+export async function startProduct(options: ProductOptions = {}): Promise<Product> {
+  const home = await mkdtemp(path.join(tmpdir(), "playlog-bench-"));
+  const undo: (() => Promise<unknown>)[] = [() => rm(home, { recursive: true, force: true })];
+  const stop = async (): Promise<void> => {
+    for (const step of undo.splice(0).reverse()) await step();
+  };
+  try {
+    const database = await createDatabase();
+    undo.push(database.drop);
+    const port = await freePort();
+    const env = {
+      DATABASE_URL: database.url,
+      PLAYLOG_HOME: home,
+      PORT: String(port),
+      TEMPORAL_TASK_QUEUE: `bench-${process.pid}-${port}`,
+      LOG_LEVEL: "warn",
+      ...options.env,
+    };
+    const worker = await startEntry("activities/worker.ts", env, [
+      ...WORKER_NODE_OPTIONS,
+      ...(options.workerOptions ?? []),
+    ]);
+    undo.push(() => worker.stop());
+    const api = await startEntry("api/server.ts", env, options.apiOptions ?? []);
+    undo.push(() => api.stop());
+    const base = `http://127.0.0.1:${port}`;
+    const client = await BenchClient.register(base);
+    const { admin } = database;
+    return {
+      base,
+      databaseUrl: database.url,
+      api,
+      worker,
+      admin,
+      client,
+      empty: () => emptyTables(admin),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function emptyTables(admin: pg.Client): Promise<void> {
+  await admin.query(
+    "truncate listening_history, tracks, albums, artists, external_ids, album_tracks, track_artists, import_jobs cascade",
+  );
+  await admin.query("insert into artists (name, name_key) values ('[unknown]', '[unknown]')");
+}
+
+async function createDatabase(): Promise<{ url: string; admin: pg.Client; drop: () => Promise<void> }> {
+  const server = process.env["DATABASE_URL"];
+  if (!server) throw new Error("DATABASE_URL is not set: run this through `npm run bench -- NAME`");
+  const name = `playlog_bench_${process.pid}`;
+  const owner = new pg.Client({ connectionString: server });
+  await owner.connect();
+  await owner.query(`create database ${name}`);
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  await migrateToLatest(url.href);
+  const admin = new pg.Client({ connectionString: url.href });
+  await admin.connect();
+  return {
+    url: url.href,
+    admin,
+    drop: async () => {
+      await admin.end();
+      await owner.query(`drop database ${name} with (force)`);
+      await owner.end();
+    },
+  };
+}
+
+/** What an upload consists of: bytes, or the path of a file that is streamed. */
+export type UploadSource = Buffer | string;
+
+/** A user of the api, with just what benchmarks ask of it. */
+export class BenchClient {
+  #token = "";
+  #tokenAt = 0;
+
+  private constructor(
+    private readonly base: string,
+    private readonly name: string,
+  ) {}
+
+  static async register(base: string): Promise<BenchClient> {
+    const client = new BenchClient(base, `bench${process.pid}`);
+    await client.#enter("register", {
+      email: `${client.name}@example.org`,
+      username: client.name,
+      password: PASSWORD,
+    });
+    return client;
+  }
+
+  /** A token that is good for some minutes. */
+  async token(): Promise<string> {
+    if (Date.now() - this.#tokenAt > TOKEN_AGE_MS)
+      await this.#enter("login", { login: this.name, password: PASSWORD });
+    return this.#token;
+  }
+
+  /** Uploads and waits until the job is closed; throws unless its counts are the expected ones. */
+  async import(
+    archive: UploadSource,
+    expected: { readonly inserted: number; readonly duplicate: number },
+  ): Promise<Job> {
+    const accepted = await this.upload(archive, "/api/v1/imports?filename=bench.zip", "application/zip");
+    let job = JSON.parse(accepted) as Job;
+    while (!ENDED.includes(job.status)) {
+      await sleep(100);
+      job = await this.get<Job>(`/api/v1/imports/${job.id}`);
+    }
+    const { inserted, duplicate } = job.counts;
+    if (job.status !== "completed" || inserted !== expected.inserted || duplicate !== expected.duplicate) {
+      throw new Error(`the import went wrong: ${JSON.stringify(job)}`);
+    }
+    return job;
+  }
+
+  async get<T>(address: string): Promise<T> {
+    const response = await fetch(this.base + address, {
+      headers: { authorization: `Bearer ${await this.token()}` },
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`GET ${address} answered ${response.status}: ${text}`);
+    return JSON.parse(text) as T;
+  }
+
+  /** Sends a body as it comes and returns the text of the answer, which must be a 2xx. */
+  async upload(source: UploadSource, address: string, type: string): Promise<string> {
+    const length = typeof source === "string" ? (await stat(source)).size : source.length;
+    const authorization = `Bearer ${await this.token()}`;
+    return new Promise((resolve, reject) => {
+      const request = httpRequest(this.base + address, {
+        method: "POST",
+        headers: { authorization, "content-type": type, "content-length": length },
+      });
+      request.once("error", reject);
+      request.once("response", (response) => {
+        response.setEncoding("utf8");
+        let text = "";
+        response.on("data", (chunk: string) => (text += chunk));
+        response.once("error", reject);
+        response.once("end", () => {
+          const status = response.statusCode ?? 0;
+          if (status >= 200 && status < 300) resolve(text);
+          else reject(new Error(`POST ${address} answered ${status}: ${text}`));
+        });
+      });
+      if (typeof source === "string") createReadStream(source).once("error", reject).pipe(request);
+      else request.end(source);
+    });
+  }
+
+  async #enter(way: "register" | "login", body: object): Promise<void> {
+    const response = await fetch(`${this.base}/api/v1/auth/${way}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${way} answered ${response.status}: ${text}`);
+    this.#token = (JSON.parse(text) as { accessToken: string }).accessToken;
+    this.#tokenAt = Date.now();
+  }
+}
