@@ -275,7 +275,12 @@ describe("a logout", () => {
     await until("the watch", () => other.listener.trusted);
     await until("Redis", async () => (await other.deps.redis.ping()).ok);
     user = await buildUser(app);
-    expect(await statusOf(other, user)).to.equal(200);
+    // The other process may only now notice that it was cut off; then it makes no copy, and of this session no more.
+    await until("a copy of the session", async () => {
+      user = { ...user, ...(await logIn(app, user)) };
+      expect(await statusOf(other, user)).to.equal(200);
+      return (await app.redisKeys.client.exists(keyOf(user))) === 1;
+    });
   });
   after(async () => {
     await other.close();
