@@ -77,8 +77,6 @@ export class ImportEvents {
     subscription: JobSubscription,
     lastSeen: number | null,
   ): Promise<void> {
-    // Koa writes an answer after its handler; this one is written by its handler, which makes it one line in the log.
-    ctx.respond = false;
     const { res } = ctx;
     const stop = new AbortController();
     const end = (): void => stop.abort();
@@ -87,10 +85,12 @@ export class ImportEvents {
     res.once("close", end);
     closing.addEventListener("abort", end);
     if (closing.aborted || res.destroyed) end();
-    const timer = this.#keepAlive(res, caller, stop);
+    // Koa writes an answer after its handler; this one is written by its handler, which makes it one line in the log.
+    ctx.respond = false;
+    res.write(OPENING); // with the head: what fails from here on ends the connection
     this.#options.metrics.eventStreams(1);
+    const timer = this.#keepAlive(res, caller, stop);
     try {
-      res.write(OPENING);
       await this.#send(res, subscription, lastSeen, stop.signal);
     } finally {
       this.#options.metrics.eventStreams(-1);
