@@ -7,10 +7,13 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { crc32 } from "node:zlib";
+import { UnavailableError } from "../../../utils/errors.js";
 import type { BlobReader } from "../../storage/BlobStore.js";
 
 /** Versions that were proved, of this many files at most. */
 const REMEMBERED = 1000;
+/** A file may be touched while it is hashed. */
+const PROVE_ATTEMPTS = 10;
 
 /** True when the bytes are the right ones. */
 export type Prove = (reader: BlobReader, signal?: AbortSignal) => Promise<boolean>;
@@ -56,34 +59,38 @@ export class Proofs {
     wrong: () => Error,
     signal?: AbortSignal,
   ): Promise<BlobReader | null> {
-    const version = await reader.version();
+    let version: string | null = await reader.version();
     if (this.#versions.get(name) !== version) {
-      if (!(await isRight(reader, version, prove, signal))) return null;
+      version = await provedVersion(reader, prove, signal);
+      if (version === null) return null;
       this.accept(name, version);
     }
     return watched(reader, version, prove, wrong);
   }
 }
 
-/** Also false when the file changed while it was looked at. */
-async function isRight(
-  reader: BlobReader,
-  version: string,
-  prove: Prove,
-  signal?: AbortSignal,
-): Promise<boolean> {
-  return (await prove(reader, signal)) && (await reader.version()) === version;
+/** The version in which the bytes were proved to be the right ones; null when they are not. */
+async function provedVersion(reader: BlobReader, prove: Prove, signal?: AbortSignal): Promise<string | null> {
+  for (let attempt = 0; attempt < PROVE_ATTEMPTS; attempt += 1) {
+    const version = await reader.version();
+    if (!(await prove(reader, signal))) return null;
+    if ((await reader.version()) === version) return version;
+  }
+  throw new UnavailableError(
+    "storage_unavailable",
+    "A stored file is touched all the time and cannot be proved",
+  );
 }
 
-function watched(reader: BlobReader, provedVersion: string, prove: Prove, wrong: () => Error): BlobReader {
-  let proved = provedVersion;
+function watched(reader: BlobReader, version: string, prove: Prove, wrong: () => Error): BlobReader {
+  let proved = version;
   /** After the read: what was written before it has moved the version by then. */
   const check = async (): Promise<void> => {
-    const version = await reader.version();
-    if (version === proved) return;
+    if ((await reader.version()) === proved) return;
     // A backup program may touch a file without writing to it.
-    if (!(await isRight(reader, version, prove))) throw wrong();
-    proved = version;
+    const again = await provedVersion(reader, prove);
+    if (again === null) throw wrong();
+    proved = again;
   };
   async function* checked(start: number, end: number): AsyncGenerator<Buffer> {
     let missing = end - start;
