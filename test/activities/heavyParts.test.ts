@@ -25,7 +25,7 @@ const wide = (n: number) =>
   play(n, { title: longText(3 * n), artist: longText(3 * n + 1), album: longText(3 * n + 2), uri: "" });
 
 describe("a worker with files that are hard to bear", function () {
-  this.timeout(240_000);
+  this.timeout(360_000);
   let db: TestDatabase;
   let real: RealWorker;
   beforeEach(async () => {
@@ -39,17 +39,18 @@ describe("a worker with files that are hard to bear", function () {
   it("imports two files at once whose every record carries three texts of the longest kind", async () => {
     real = await createRealWorker(db, { batchRows: 10_000, heartbeatTimeoutMs: 10_000 });
     const user = await insertUser(db.database.pool);
-    const file = (from: number) => json(Array.from({ length: 3000 }, (_, n) => wide(from + n)));
+    // Held in one batch each, as they were before batches were bounded, these end the process.
+    const file = (from: number) => json(Array.from({ length: 6000 }, (_, n) => wide(from + n)));
     const upload = zip([
-      { name: "a.json", data: file(0) },
-      { name: "b.json", data: file(3000) },
+      { name: "a.json", data: file(0), store: true },
+      { name: "b.json", data: file(6000), store: true },
     ]);
     const worker = await real.start({ NODE_OPTIONS: WORKER_NODE_OPTIONS.join(" ") });
     const { id } = await real.accept(user, upload, "export.zip");
-    const job = await real.settled(user, id, undefined, 200_000);
+    const job = await real.settled(user, id, undefined, 300_000);
     expect(job).to.include({ status: "completed" });
-    expect(job.counts).to.include({ read: 6000, inserted: 6000 });
-    expect((await digestOf(db.database.pool, user)).rows).to.equal(6000);
+    expect(job.counts).to.include({ read: 12_000, inserted: 12_000 });
+    expect((await digestOf(db.database.pool, user)).rows).to.equal(12_000);
     expect(worker.child.exitCode).to.equal(null);
   });
 

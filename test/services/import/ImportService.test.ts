@@ -86,7 +86,7 @@ describe("the import service", () => {
         filename: "upload.json",
         sizeBytes: upload.length,
         dryRun: false,
-        options: { source: "spotify" },
+        options: { source: "spotify", from: null, until: null, includeIncognito: false },
         counts: { read: 0, inserted: 0, duplicate: 0, skipped: 0, rejected: 0, linked: 0 },
         skipped: {},
         rejected: {},
@@ -219,8 +219,8 @@ describe("the import service", () => {
         await untilBlocked(pool()); // the counts of the parts are read, the reasons not yet
         await batch.query(
           `insert into import_batches (job_id, part_no, batch_no, read, inserted, duplicate, skipped, rejected, reasons,
-             claimed_ids, claimed_positions, claimed_reasons, skipped_positions, skipped_reasons)
-           values ($1, 0, 0, 2, 0, 0, 2, 0, '{"skipped": {"podcast": 2}}', '{}', '{}', '{}', '{0,1}', '{1,1}')`,
+             claimed_ids, claimed_positions, claimed_reasons, skipped_positions, skipped_reasons, first_position)
+           values ($1, 0, 0, 2, 0, 0, 2, 0, '{"skipped": {"podcast": 2}}', '{}', '{}', '{}', '{0,1}', '{1,1}', 0)`,
           [job.id],
         );
         await batch.query("update import_parts set read = 2, skipped = 2 where job_id = $1", [job.id]);
