@@ -308,6 +308,7 @@ function compare(without: Result, withCache: Result, sessions: number): void {
   for (const [name, kinds] of [
     ["hot routes", (kind: string) => !COLD.has(kind)],
     ["all", () => true],
+    ["all but the widgets", (kind: string) => kind !== "widget"],
   ] as const) {
     const [before, after] = [sumOf(without, kinds).statements, sumOf(withCache, kinds).statements];
     const fewer = 100 * (1 - (after + sessions) / (before + sessions));
