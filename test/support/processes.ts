@@ -9,7 +9,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
-const READY_TIMEOUT_MS = 30_000;
+const READY_TIMEOUT_MS = 60_000;
 
 export interface RunningEntry {
   readonly pid: number;
@@ -22,7 +22,7 @@ export interface RunningEntry {
 
 /**
  * Starts `entry` (a path from the repository root) and waits until it says that it is ready.
- * `env` is laid over this process's environment. Rejects with its output when it ends before or says nothing for 30 s.
+ * `env` is laid over this process's environment. Rejects with its output when it ends before or says nothing for a minute.
  */
 export async function startEntry(
   entry: string,
