@@ -1,9 +1,10 @@
 /** The servers die under the service, the api among them, while an import runs: it ends as if nothing had happened. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
-import { json, play, plays, podcast } from "../services/import/importing.js";
+import { digestOf, json, play, plays, podcast } from "../services/import/importing.js";
 import { registration } from "../support/factories.js";
 import type { Answer } from "../support/http.js";
+import type { RunningEntry } from "../support/processes.js";
 import { startPostgres, startRedis, startTemporal } from "../support/servers.js";
 import type { OwnServer } from "../support/servers.js";
 import { zip } from "../support/zip.js";
@@ -16,6 +17,8 @@ const UPLOAD = zip([
   { name: "a.json", data: json([...plays(2500), podcast(1), { ...play(1), ts: "?" }]) },
   { name: "b.json", data: json(plays(2498, 2000)) },
 ]);
+/** A thousand of its plays are in UPLOAD as well. */
+const OTHER = json([...plays(1000, 1500), ...plays(500, 10_000)]);
 /** From the return of a server to its being used again. */
 const RECOVERY_MS = 15_000;
 const UNAVAILABLE_MS = 2000;
@@ -27,7 +30,9 @@ describe("imports while servers die", function () {
   let redis: OwnServer;
   let service: Service;
   let user: ServiceUser;
+  let worker: RunningEntry;
   let calm: Outcome;
+  let calmOther: Outcome;
 
   before(async () => {
     [postgres, temporal, redis] = await Promise.all([startPostgres(), startTemporal(), startRedis()]);
@@ -45,7 +50,8 @@ describe("imports while servers die", function () {
       rejected: 1,
       skipped: 1,
     });
-    await Promise.all([service.startApi(), service.startWorker()]);
+    calmOther = await undisturbed(service.database.pool, OTHER, { filename: "upload.json" });
+    [, worker] = await Promise.all([service.startApi(), service.startWorker()]);
   });
   beforeEach(async () => {
     user = await service.user();
@@ -173,11 +179,74 @@ describe("imports while servers die", function () {
     const shown = await service.client(user).get(`/api/v1/imports/${id}`);
     expect(shown.body).to.deep.include({ status: calm.status, counts: calm.counts });
   });
+
+  it("stays paused when worker and PostgreSQL die, and ends with the same rows once it is resumed", async () => {
+    const id = await service.accept(user, UPLOAD);
+    const client = service.client(user);
+    await service.untilRead(id, 500);
+    expect((await client.post(`/api/v1/imports/${id}/pause`)).status).to.equal(200);
+    await until(async () => (await ask("parked_at is not null", id)) === true);
+    const read = await countRead(service, id);
+    expect(read).to.be.below(5000);
+    await worker.stop("SIGKILL");
+    await postgres.kill();
+    await postgres.start();
+    worker = await service.startWorker();
+    await sleep(2000); // four rounds of the reconciler, which must not take it for forgotten
+    expect(await ask("status = 'paused'", id)).to.equal(true);
+    expect(await countRead(service, id)).to.equal(read);
+    const resumed = await until(async () => {
+      const answer = await client.post(`/api/v1/imports/${id}/resume`);
+      return answer.status === 503 ? undefined : answer.status; // its connections may be those of before
+    });
+    expect(resumed).to.equal(200);
+    await expectCalmEnd(id);
+  });
+
+  it("takes back exactly what an import brought when PostgreSQL and the worker die while it is undone", async () => {
+    const [id, other] = [await service.accept(user, UPLOAD), await service.accept(user, OTHER)];
+    await Promise.all([service.closed(id), service.closed(other)]);
+    expect((await service.client(user).post(`/api/v1/imports/${id}/undo`)).status).to.equal(202);
+    for (const [plays, die] of [
+      [4500, async () => (await postgres.kill(), () => postgres.start())],
+      [3000, async () => (await worker.stop("SIGKILL"), startWorker)],
+    ] as const) {
+      await until(async () => {
+        const { rows } = await digestOf(service.database.pool, user.id);
+        return rows < plays;
+      });
+      const revive = await die();
+      await revive();
+      expect(await ask("status = 'undoing'", id), "it was not over yet").to.equal(true);
+    }
+    await until(async () => (await ask("status = 'undone'", id).catch(() => false)) === true);
+    expect(await digestOf(service.database.pool, user.id)).to.deep.equal(calmOther.history);
+  });
+
+  const startWorker = async (): Promise<void> => {
+    worker = await service.startWorker();
+  };
+  const ask = async (condition: string, id: string): Promise<boolean | undefined> => {
+    const { rows } = await service.database.pool.query<{ holds: boolean }>(
+      `select ${condition} as holds from import_jobs where id = $1`,
+      [id],
+    );
+    return rows[0]?.holds;
+  };
 });
 
 interface Visit {
   readonly answer: Answer;
   readonly ms: number;
+}
+
+/** Waits until `probe` gives something else than false or undefined. */
+async function until<T>(probe: () => Promise<T | false | undefined>): Promise<T> {
+  for (;;) {
+    const value = await probe();
+    if (value !== false && value !== undefined) return value;
+    await sleep(10);
+  }
 }
 
 async function countRead(service: Service, id: string): Promise<number> {
