@@ -114,7 +114,11 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
         for (const partNo of open) {
           while (inFlight.size >= input.parallelParts && goOn()) await Promise.race(inFlight.values());
           window.full ||= workflowInfo().continueAsNewSuggested;
-          if (!goOn()) return;
+          if (!goOn()) {
+            // Parts are left over, also when the run has been told to go on by the time that the others are done.
+            window.paused ||= pausing.asked();
+            return;
+          }
           start(partNo);
           afterPart = partNo;
         }

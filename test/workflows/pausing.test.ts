@@ -96,6 +96,25 @@ describe("the workflow of a paused import", function () {
     expect([...run.seen.begun].sort()).to.deep.equal([0, 1, 2, 3, 4]);
   });
 
+  it("leaves no part out when it is resumed before those that run have heard of the pause", async () => {
+    const releases: (() => void)[] = [];
+    const run = script(5, {
+      importPart: async (partNo) => {
+        if (partNo < 2) await new Promise<void>((resolve) => (releases[partNo] = resolve));
+        return done();
+      },
+    });
+    const handle = await bench.start(run);
+    await until("two parts run", () => releases.filter((release) => release !== undefined).length === 2);
+    await handle.signal(PAUSE_SIGNAL, true);
+    releases[0]!();
+    await until("one is done", async () => (await stateOf(handle)).partsDone === 1);
+    await handle.signal(PAUSE_SIGNAL, false);
+    releases[1]!();
+    expect(await handle.result()).to.deep.equal({ status: "completed" });
+    expect([...run.seen.begun].sort()).to.deep.equal([0, 1, 2, 3, 4]);
+  });
+
   it("goes on at once when the row says that it is not paused any more, whatever it was told", async () => {
     const run = script(4);
     const handle = await bench.start(run);
