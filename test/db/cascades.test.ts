@@ -26,8 +26,9 @@ const BASE = `
     select gen_random_uuid(), u.id, c.id, 'file', 1, sha256('f'), '\\x00', 10, 'import-' || u.id from users u join connections c on c.user_id = u.id;
   insert into import_parts (job_id, part_no, name) select id, 0, 'a.json' from import_jobs;
   insert into import_batches (job_id, part_no, batch_no, read, inserted, duplicate, skipped, rejected, reasons,
-      claimed_ids, claimed_positions, claimed_reasons, skipped_positions, skipped_reasons)
-    select id, 0, 0, 0, 0, 0, 0, 0, '{}', '{}', '{}', '{}', '{}', '{}' from import_jobs;
+      claimed_ids, claimed_positions, claimed_reasons, skipped_positions, skipped_reasons, first_position)
+    select id, 0, 0, 0, 0, 0, 0, 0, '{}', '{}', '{}', '{}', '{}', '{}', 0 from import_jobs;
+  insert into import_dry_keys (job_id, source_key) select id, '\\x00' from import_jobs;
   insert into import_rows (job_id, part_no, position, verdict, reason, message) select id, 0, 0, 'rejected', 'malformed', 'm' from import_jobs;
   insert into listening_history (id, user_id, track_id, artist_id, album_id, played_at, start_earliest, start_latest, precision,
       source, counted, source_key, import_job_id, duplicate_of) overriding system value

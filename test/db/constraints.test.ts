@@ -44,7 +44,13 @@ const tombstone = (over: Record<string, string> = {}) => {
 const batch = (over: Record<string, string> = {}) => {
   const values: Record<string, string> = {
     ...{ job_id: JOB, part_no: "0", batch_no: "1", read: "4", inserted: "1", duplicate: "1", skipped: "1" },
-    ...{ rejected: "1", reasons: "'{}'", claimed_ids: "'{1,1}'", claimed_positions: "'{0,1}'" },
+    ...{
+      first_position: "0",
+      rejected: "1",
+      reasons: "'{}'",
+      claimed_ids: "'{1,1}'",
+      claimed_positions: "'{0,1}'",
+    },
     ...{ claimed_reasons: "'{0,1}'", skipped_positions: "'{2}'", skipped_reasons: "'{1}'" },
     ...over,
   };
@@ -204,6 +210,10 @@ const REFUSED: Record<string, readonly string[]> = {
     batch({ claimed_reasons: "'{}'" }),
     batch({ skipped_positions: "'{}'" }),
     batch({ skipped_reasons: "'{1,1}'" }),
+  ],
+  import_parts_lost_attempts: ["update import_parts set lost_attempts = -1"],
+  import_dry_keys_job_id_fkey: [
+    `insert into import_dry_keys (job_id, source_key) values (${OTHER}, ${key("aa")})`,
   ],
   import_batches_part: [batch({ part_no: "1" })],
   import_rows_known_verdict: ["update import_rows set verdict = 'duplicate'"],

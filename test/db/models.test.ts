@@ -214,7 +214,17 @@ describe("db/models", () => {
     });
     await ImportPart.query(knex).insert({ jobId: JOB, partNo: 0, name: "a.json" });
     await ImportBatch.query(knex).insert({
-      ...{ jobId: JOB, partNo: 0, batchNo: 0, read: 3, inserted: 1, duplicate: 1, skipped: 1, rejected: 0 },
+      ...{
+        jobId: JOB,
+        partNo: 0,
+        batchNo: 0,
+        firstPosition: 0,
+        read: 3,
+        inserted: 1,
+        duplicate: 1,
+        skipped: 1,
+        rejected: 0,
+      },
       ...{
         reasons: { skipped: { podcast: 1 } },
         claimedIds: [7, 0],
