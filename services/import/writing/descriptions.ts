@@ -4,6 +4,12 @@ import type { Play } from "../types.js";
 /** The texts and the strong id of a play: equal descriptions are one track on one album. */
 export type Description = Pick<Play, "artist" | "title" | "album" | "trackId" | "durationMs">;
 
+/**
+ * Descriptions of one title are searched one by one. An archive can give a hundred thousand artists the same title, and
+ * would stop the process for many seconds a batch; what honest libraries have in common ("Intro") fits.
+ */
+export const LONGEST_CHAIN = 64;
+
 interface Link<T> {
   readonly artist: string;
   readonly title: string;
@@ -11,6 +17,8 @@ interface Link<T> {
   readonly provider: string | null;
   readonly value: T;
   readonly next: Link<T> | undefined;
+  /** Links from here on. */
+  readonly length: number;
 }
 
 /**
@@ -39,12 +47,22 @@ export class ByDescription<T> {
     return undefined;
   }
 
-  /** For a description that is not in it. */
+  /** For a description that is not in it. One too many of the same strong id or title, and those before are dropped. */
   add({ artist, title, album, trackId }: Description, value: T): void {
     const hook = trackId?.id ?? title;
-    const next = this.#chains.get(hook);
-    this.#chains.set(hook, { artist, title, album, provider: trackId?.provider ?? null, value, next });
-    this.#size += 1;
+    const before = this.#chains.get(hook);
+    const next = before === undefined || before.length >= LONGEST_CHAIN ? undefined : before;
+    const length = (next?.length ?? 0) + 1;
+    this.#chains.set(hook, {
+      artist,
+      title,
+      album,
+      provider: trackId?.provider ?? null,
+      value,
+      next,
+      length,
+    });
+    this.#size += length - (before?.length ?? 0);
   }
 
   /** Drops what was added first, with all of the same strong id or title. */
@@ -53,7 +71,7 @@ export class ByDescription<T> {
     if (oldest === undefined) return;
     const [hook, chain] = oldest;
     this.#chains.delete(hook);
-    for (let link: Link<T> | undefined = chain; link !== undefined; link = link.next) this.#size -= 1;
+    this.#size -= chain.length;
   }
 
   clear(): void {

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import type pg from "pg";
 import { inTransaction } from "../../../../services/import/writing/transaction.js";
-import { ByDescription } from "../../../../services/import/writing/descriptions.js";
+import { ByDescription, LONGEST_CHAIN } from "../../../../services/import/writing/descriptions.js";
 import type { Description } from "../../../../services/import/writing/descriptions.js";
 import { CatalogueResolver } from "../../../../services/import/writing/resolver.js";
 import { createTestDatabase } from "../../../support/database.js";
@@ -47,6 +47,17 @@ describe("placing plays in the catalogue", () => {
     expect((await resolver().resolve([spelt])).ids).to.deep.equal([first]);
     expect(await count("artists", "name_key = 'mötley crüe'")).to.equal(1);
     expect(await count("album_tracks", "track_id = $1", [first!.trackId])).to.equal(1);
+  });
+
+  it("gives each of very many artists with the same title a track of their own, and the same one again", async () => {
+    const plays = Array.from({ length: 3 * LONGEST_CHAIN }, (_, n) =>
+      described({ artist: `One of many ${n}` }),
+    );
+    const remembering = resolver();
+    const { ids } = await remembering.resolve([...plays, ...plays]);
+    expect(ids.slice(plays.length)).to.deep.equal(ids.slice(0, plays.length));
+    expect(new Set(ids.map((place) => place?.trackId)).size).to.equal(plays.length);
+    expect((await remembering.resolve(plays)).ids).to.deep.equal(ids.slice(0, plays.length));
   });
 
   it("stores names as they are, whatever characters of a list they hold", async () => {
@@ -199,6 +210,17 @@ describe("a map from descriptions", () => {
     expect(all.map((description) => map.get({ ...description }))).to.deep.equal([...all.keys()]);
     expect(map.get(described({ title: "Other" }))).to.equal(undefined);
     expect(map.size).to.equal(all.length);
+  });
+
+  it("searches few of very many with the same title, and counts what it holds", () => {
+    const map = new ByDescription<number>();
+    const artist = (n: number) => described({ artist: `Artist ${n}` });
+    for (let n = 0; n <= LONGEST_CHAIN * 10; n += 1) map.add(artist(n), n);
+    expect(map.size).to.be.within(1, LONGEST_CHAIN);
+    expect(map.get(artist(LONGEST_CHAIN * 10))).to.equal(LONGEST_CHAIN * 10);
+    expect(map.get(artist(0))).to.equal(undefined);
+    map.dropOldest();
+    expect(map.size).to.equal(0);
   });
 
   it("drops the oldest first and counts what it holds", () => {
