@@ -22,6 +22,8 @@ import { FileIntake } from "./intake.js";
 import type { Received, UploadLimits } from "./types.js";
 
 const FILE_FIELD = "file";
+/** Stands for the type of a file that comes without one; what it is, its bytes say. */
+const UNTYPED = "application/octet-stream";
 const MAX_FIELDS = 10;
 const MAX_FIELDS_BYTES = 4096;
 /** Everything that is not the file: boundaries, headers of parts, fields. Counted a little late, hence generous. */
@@ -137,8 +139,8 @@ class Form {
   #onPart(part: Part, handle: (part: Part) => void): void {
     const refusal = this.#judge(part);
     if (refusal === null) {
-      // formidable tells files from fields by the type alone.
-      if (part.name !== FILE_FIELD) part.mimetype = null;
+      // formidable tells files from fields by the type alone, and holds a field in memory. A file need not have a type.
+      part.mimetype = part.name === FILE_FIELD ? part.mimetype || UNTYPED : null;
       handle(part);
     } else {
       this.#fail(refusal);
@@ -155,10 +157,8 @@ class Form {
     const isFile = name === FILE_FIELD || originalFilename !== null;
     if (isFile && this.#fileSeen) return new TooManyFilesError();
     if (name === FILE_FIELD) {
-      if (part.mimetype === null) {
-        return originalFilename === null
-          ? badField(FILE_FIELD, "not_a_file", "The part `file` has neither a file name nor a type")
-          : badField(FILE_FIELD, "type_required", "The part `file` has no Content-Type");
+      if (!part.mimetype && originalFilename === null) {
+        return badField(FILE_FIELD, "not_a_file", "The part `file` has neither a file name nor a type");
       }
       if ("transferEncoding" in part && part.transferEncoding === "base64") {
         return badField(FILE_FIELD, "transfer_encoding", "The file must be sent as it is, not as base64");

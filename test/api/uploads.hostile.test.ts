@@ -98,13 +98,19 @@ describe("hostile uploads", () => {
       formType,
     ],
     [
-      "a file without a type",
-      "400 validation",
-      form([{ name: "file", filename: "a.json", body: "[]" }]),
+      "a picture without a type, in a form",
+      "415 unsupported_media_type",
+      form([{ name: "file", filename: "a.json", body: PNG }]),
       formType,
     ],
     [
-      "a large file without a type",
+      "more than allowed in a file without a type",
+      "413 too_large",
+      form([{ name: "file", filename: "a.json", body: Buffer.alloc(MAX_BYTES + 1, "1") }]),
+      formType,
+    ],
+    [
+      "a large file under another name, without a type",
       "400 validation",
       form([{ name: "other", filename: "a.json", body: Buffer.alloc(MAX_BYTES, "1") }]),
       formType,
