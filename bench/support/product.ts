@@ -18,7 +18,7 @@ const PASSWORD = "correct horse battery staple";
 export interface Job {
   readonly id: string;
   readonly status: string;
-  readonly counts: { readonly read: number; readonly inserted: number; readonly duplicate: number };
+  readonly counts: Readonly<Record<"read" | "inserted" | "duplicate" | "skipped" | "rejected", number>>;
 }
 
 export interface ProductOptions {
@@ -36,6 +36,8 @@ export interface Product {
   /** A connection to the database as its owner. */
   readonly admin: pg.Client;
   readonly client: BenchClient;
+  /** A number that the api's /metrics has under this name. */
+  readonly apiMetric: (name: string) => Promise<number>;
   /** Empties history and catalogue and the imports, and leaves accounts. */
   empty(): Promise<void>;
   stop(): Promise<void>;
@@ -52,6 +54,7 @@ export async function startProduct(options: ProductOptions = {}): Promise<Produc
     const database = await createDatabase();
     undo.push(database.drop);
     const port = await freePort();
+    const opsPort = await freePort();
     const env = {
       DATABASE_URL: database.url,
       PLAYLOG_HOME: home,
@@ -65,10 +68,14 @@ export async function startProduct(options: ProductOptions = {}): Promise<Produc
       ...(options.workerOptions ?? []),
     ]);
     undo.push(() => worker.stop());
-    const api = await startEntry("api/server.ts", env, options.apiOptions ?? []);
+    const api = await startEntry(
+      "api/server.ts",
+      { ...env, OPS_PORT: String(opsPort) },
+      options.apiOptions ?? [],
+    );
     undo.push(() => api.stop());
     const base = `http://127.0.0.1:${port}`;
-    const client = await BenchClient.register(base);
+    const client = await BenchClient.register(base, "bench");
     const { admin } = database;
     return {
       base,
@@ -77,6 +84,7 @@ export async function startProduct(options: ProductOptions = {}): Promise<Produc
       worker,
       admin,
       client,
+      apiMetric: (name) => metric(`http://127.0.0.1:${opsPort}/metrics`, name),
       empty: () => emptyTables(admin),
       stop,
     };
@@ -84,6 +92,11 @@ export async function startProduct(options: ProductOptions = {}): Promise<Produc
     await stop();
     throw error;
   }
+}
+
+async function metric(address: string, name: string): Promise<number> {
+  const text = await (await fetch(address)).text();
+  return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1] ?? Number.NaN);
 }
 
 async function emptyTables(admin: pg.Client): Promise<void> {
@@ -119,6 +132,12 @@ async function createDatabase(): Promise<{ url: string; admin: pg.Client; drop: 
 /** What an upload consists of: bytes, or the path of a file that is streamed. */
 export type UploadSource = Buffer | string;
 
+/** What a form puts around the bytes of a file. */
+export interface Envelope {
+  readonly before: Buffer;
+  readonly after: Buffer;
+}
+
 /** A user of the api, with just what benchmarks ask of it. */
 export class BenchClient {
   #token = "";
@@ -129,8 +148,8 @@ export class BenchClient {
     private readonly name: string,
   ) {}
 
-  static async register(base: string): Promise<BenchClient> {
-    const client = new BenchClient(base, `bench${process.pid}`);
+  static async register(base: string, name: string): Promise<BenchClient> {
+    const client = new BenchClient(base, `${name}${process.pid}`);
     await client.#enter("register", {
       email: `${client.name}@example.org`,
       username: client.name,
@@ -150,16 +169,24 @@ export class BenchClient {
   async import(
     archive: UploadSource,
     expected: { readonly inserted: number; readonly duplicate: number },
+    pollMs?: number,
   ): Promise<Job> {
-    const accepted = await this.upload(archive, "/api/v1/imports?filename=bench.zip", "application/zip");
-    let job = JSON.parse(accepted) as Job;
-    while (!ENDED.includes(job.status)) {
-      await sleep(100);
-      job = await this.get<Job>(`/api/v1/imports/${job.id}`);
-    }
+    const job = await this.importAny(archive, "bench.zip", pollMs);
     const { inserted, duplicate } = job.counts;
     if (job.status !== "completed" || inserted !== expected.inserted || duplicate !== expected.duplicate) {
       throw new Error(`the import went wrong: ${JSON.stringify(job)}`);
+    }
+    return job;
+  }
+
+  /** Uploads and waits until the job is closed, however it ends. */
+  async importAny(source: UploadSource, filename: string, pollMs = 100): Promise<Job> {
+    const address = `/api/v1/imports?filename=${encodeURIComponent(filename)}`;
+    const accepted = await this.upload(source, address, "application/octet-stream");
+    let job = JSON.parse(accepted) as Job;
+    while (!ENDED.includes(job.status)) {
+      await sleep(pollMs);
+      job = await this.get<Job>(`/api/v1/imports/${job.id}`);
     }
     return job;
   }
@@ -174,13 +201,18 @@ export class BenchClient {
   }
 
   /** Sends a body as it comes and returns the text of the answer, which must be a 2xx. */
-  async upload(source: UploadSource, address: string, type: string): Promise<string> {
+  async upload(source: UploadSource, address: string, type: string, form?: Envelope): Promise<string> {
+    const { before, after } = form ?? { before: Buffer.alloc(0), after: Buffer.alloc(0) };
     const length = typeof source === "string" ? (await stat(source)).size : source.length;
     const authorization = `Bearer ${await this.token()}`;
     return new Promise((resolve, reject) => {
       const request = httpRequest(this.base + address, {
         method: "POST",
-        headers: { authorization, "content-type": type, "content-length": length },
+        headers: {
+          authorization,
+          "content-type": type,
+          "content-length": before.length + length + after.length,
+        },
       });
       request.once("error", reject);
       request.once("response", (response) => {
@@ -194,8 +226,13 @@ export class BenchClient {
           else reject(new Error(`POST ${address} answered ${status}: ${text}`));
         });
       });
-      if (typeof source === "string") createReadStream(source).once("error", reject).pipe(request);
-      else request.end(source);
+      request.write(before);
+      if (typeof source !== "string") request.end(Buffer.concat([source, after]));
+      else {
+        const file = createReadStream(source, { highWaterMark: 256 * 1024 });
+        file.once("error", reject).once("end", () => request.end(after));
+        file.pipe(request, { end: false });
+      }
     });
   }
 

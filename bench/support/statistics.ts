@@ -9,3 +9,10 @@ export function median(values: readonly number[]): number {
 
 /** A ratio as it is printed: two decimals. */
 export const ratio = (value: number): string => value.toFixed(2);
+
+/** The value that `share` of all values do not exceed. Throws on an empty list. */
+export function percentile(values: readonly number[], share: number): number {
+  if (values.length === 0) throw new Error("Expected at least one value, got none");
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] as number;
+}
