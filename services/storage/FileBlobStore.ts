@@ -66,13 +66,13 @@ export class FileBlobStore implements WorkerBlobStore {
           );
         }
       } finally {
-        await file.close();
+        await onDisk(() => file.close());
       }
       await onDisk(() => rename(partial, this.pathOf(key)));
       await onDisk(() => syncFolder(this.folder));
       return { key, ...written };
     } catch (error) {
-      await rm(partial, { force: true });
+      await discard(partial, this.pathOf(key));
       throw error;
     }
   }
@@ -119,8 +119,8 @@ export class FileBlobStore implements WorkerBlobStore {
       await onDisk(() => rename(partial, path.join(folder, name)));
       return new FileBlobReader(file, sizeBytes);
     } catch (error) {
-      await file.close();
-      await rm(partial, { force: true });
+      await file.close().catch(() => undefined);
+      await discard(partial);
       throw error;
     }
   }
@@ -132,8 +132,6 @@ export class FileBlobStore implements WorkerBlobStore {
   }
 
   async *derivedOlderThan(ageMs: number): AsyncGenerator<string> {
-    const isDerived = (name: string): boolean =>
-      name.endsWith(DERIVED) && KEY.test(name.slice(0, -DERIVED.length));
     for await (const name of this.namesOlderThan(ageMs, isDerived)) yield name.slice(0, -DERIVED.length);
   }
 
@@ -152,15 +150,18 @@ export class FileBlobStore implements WorkerBlobStore {
   }
 
   /**
-   * Removes what interrupted uploads left behind: partial files that nobody has written to for `olderThanMs`.
-   * Returns how many. Safe beside running uploads as long as that is longer than a connection may stall.
+   * Removes what interrupted uploads, and workers that were killed, left behind: partial files that nobody has written to
+   * for `olderThanMs`. Returns how many. Safe beside running uploads as long as that is longer than a connection may stall.
    */
   async sweep(olderThanMs: number): Promise<number> {
     let removed = 0;
-    for await (const name of this.namesOlderThan(olderThanMs, (each) => each.endsWith(PARTIAL))) {
-      await onDisk(() => rm(this.pathOf(name), { force: true }));
-      removed += 1;
-    }
+    const folders = [this.folder];
+    for await (const name of this.namesOlderThan(0, isDerived)) folders.push(this.pathOf(name));
+    for (const folder of folders)
+      for await (const name of this.namesOlderThan(olderThanMs, (each) => each.endsWith(PARTIAL), folder)) {
+        await onDisk(() => rm(path.join(folder, name), { force: true }));
+        removed += 1;
+      }
     return removed;
   }
 
@@ -168,13 +169,17 @@ export class FileBlobStore implements WorkerBlobStore {
     return this.namesOlderThan(ageMs, (name) => KEY.test(name));
   }
 
-  private async *namesOlderThan(ageMs: number, wanted: (name: string) => boolean): AsyncGenerator<string> {
-    const names = await readdir(this.folder).catch((error: unknown) => {
+  private async *namesOlderThan(
+    ageMs: number,
+    wanted: (name: string) => boolean,
+    folder = this.folder,
+  ): AsyncGenerator<string> {
+    const names = await readdir(folder).catch((error: unknown) => {
       if (codeOf(error) === "ENOENT") return [];
       throw storageError(error);
     });
     for (const name of names.filter(wanted)) {
-      const writtenAt = await stat(this.pathOf(name)).then(
+      const writtenAt = await stat(path.join(folder, name)).then(
         ({ mtimeMs }) => mtimeMs,
         (error: unknown) => {
           if (codeOf(error) === "ENOENT") return null; // somebody else was quicker
@@ -234,6 +239,14 @@ export class FileBlobStore implements WorkerBlobStore {
     if (!KEY.test(key)) throw new ImportError("storage_lost");
     return this.pathOf(key + DERIVED);
   }
+}
+
+const isDerived = (name: string): boolean =>
+  name.endsWith(DERIVED) && KEY.test(name.slice(0, -DERIVED.length));
+
+/** Never throws: the error that led here is the one to tell, and what cannot be removed now is swept. */
+async function discard(...places: readonly string[]): Promise<void> {
+  for (const place of places) await rm(place, { force: true }).catch(() => undefined);
 }
 
 function derivedName(name: string): string {

@@ -215,6 +215,29 @@ describe("the store of uploads in a folder", () => {
     expect(await new FileBlobStore(path.join(home, "absent")).sweep(0)).to.equal(0);
   });
 
+  it("sweeps what a worker was unpacking when it was killed, beside what it had unpacked", async () => {
+    const { key } = await store.put(Readable.from([Buffer.from("x")]), MAX);
+    await (await store.putDerived(key, "1", Readable.from([Buffer.from("whole")]), MAX)).close();
+    const derived = path.join(folder, `${key}.derived`);
+    const half = path.join(derived, "2.0123456789abcdef.partial");
+    await writeFile(half, "half");
+    expect(await store.sweep(60_000)).to.equal(0);
+    const hourAgo = new Date(Date.now() - 3_600_000);
+    await utimes(half, hourAgo, hourAgo);
+    expect(await store.sweep(60_000)).to.equal(1);
+    expect(await readdir(derived)).to.deep.equal(["1"]);
+  });
+
+  it("tells why an upload failed, also when the disk then does not let its file be removed", async () => {
+    async function* tooMuch(): AsyncGenerator<Buffer> {
+      yield Buffer.from("begun");
+      await rm(folder, { recursive: true });
+      await writeFile(folder, "no folder any more");
+      yield Buffer.alloc(MAX.maxBytes);
+    }
+    expect(await rejection(store.put(Readable.from(tooMuch()), MAX))).to.be.instanceOf(PayloadTooLargeError);
+  });
+
   describe("and the files made out of them", () => {
     async function* bytesOf(...pieces: readonly (string | Error)[]): AsyncGenerator<Buffer> {
       for (const piece of pieces) {
