@@ -3,6 +3,12 @@ import { condition, defineSignal, setHandler } from "@temporalio/workflow";
 import { PAUSE_SIGNAL } from "./contracts.js";
 import type { ImportActivities, ImportRun } from "./contracts.js";
 
+/**
+ * The row may be closed, or gone with its account, and nobody left to wake the run. A year of looking at it so seldom
+ * stays far from the server's limits.
+ */
+const LOOK_AGAIN_AFTER = "1 day";
+
 const pauseSignal = defineSignal<[boolean]>(PAUSE_SIGNAL);
 
 export interface Pausing {
@@ -33,7 +39,7 @@ export function listenForPauses(run: ImportRun, acts: Pick<ImportActivities, "pa
       asked = false;
       if (!(await acts.park(run)).parked) return;
       for (;;) {
-        await condition(() => wakeUps > heard);
+        await condition(() => wakeUps > heard, LOOK_AGAIN_AFTER);
         heard = wakeUps;
         asked = false;
         if ((await acts.unpark(run)).resumed) return;

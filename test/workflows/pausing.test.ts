@@ -148,6 +148,33 @@ describe("the workflow of a paused import", function () {
     expect([run.seen.parked, run.seen.unparked]).to.deep.equal([1, 4]);
   });
 
+  it("looks at the row once a day when nobody wakes it", async () => {
+    const run = pausedAtPart2();
+    const handle = await started(run);
+    await parked(run);
+    let timers: (number | undefined)[] = [];
+    await until("a timer runs", async () => {
+      const { events } = await handle.fetchHistory();
+      timers = (events ?? []).flatMap(({ timerStartedEventAttributes: timer }) =>
+        timer == null ? [] : [Number(timer.startToFireTimeout?.seconds)],
+      );
+      return timers.length > 0;
+    });
+    expect(timers).to.deep.equal([24 * 60 * 60]);
+    await resume(run, handle);
+    expect(await handle.result()).to.deep.equal({ status: "completed" });
+  });
+
+  it("ends when it is woken and the job was closed over its head", async () => {
+    const run = pausedAtPart2();
+    const handle = await started(run);
+    await parked(run);
+    run.row.closed = true;
+    await handle.signal(PAUSE_SIGNAL, false);
+    expect(await handle.result()).to.deep.equal({ status: "closed" });
+    expect(run.seen.finished).to.deep.equal([]);
+  });
+
   it("may be paused as often as anybody likes", async () => {
     const run = pausedAtPart2({ parts: 3 });
     const handle = await started(run);

@@ -7,7 +7,7 @@ import { gzipSync } from "node:zlib";
 import { Context } from "@temporalio/activity";
 import { Client, Connection } from "@temporalio/client";
 import type { WorkflowHandle, WorkflowHandleWithFirstExecutionRunId } from "@temporalio/client";
-import type { ApplicationFailure } from "@temporalio/common";
+import { ApplicationFailure } from "@temporalio/common";
 import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import { registerSearchAttributes } from "../../activities/searchAttributes.js";
@@ -37,7 +37,7 @@ export interface Script {
   /** Happens after the row was looked at and before the run hears what was seen. */
   readonly whileParking?: () => Promise<void>;
   /** The job's row, as far as a workflow can tell. */
-  readonly row: { paused: boolean };
+  readonly row: { paused: boolean; closed?: boolean };
   readonly seen: {
     readonly begun: number[];
     readonly settled: Set<number>;
@@ -227,6 +227,7 @@ function scriptedActivities(scripts: ReadonlyMap<string, Script>): ImportActivit
     unpark(ref) {
       const { row, seen } = of(ref);
       seen.unparked += 1;
+      if (row.closed === true) return Promise.reject(ApplicationFailure.nonRetryable("closed", "job_closed"));
       return Promise.resolve({ resumed: !row.paused });
     },
     undoImport(ref) {
