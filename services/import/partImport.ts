@@ -7,7 +7,7 @@ import { PartReader } from "./partReader.js";
 import type { PartReaderDependencies, Stopped } from "./partReader.js";
 import { beginPart, putBackPart, settlePart } from "./partState.js";
 import type { Settlement } from "./partState.js";
-import type { Upload } from "./reading/upload.js";
+import type { Upload, UploadEntry } from "./reading/upload.js";
 import type { StepContext } from "./stepContext.js";
 import { ImportError } from "./verdicts.js";
 import { withUpload } from "./withUpload.js";
@@ -139,6 +139,13 @@ class PartImport {
   }
 }
 
+const RENUMBERED =
+  "The limits for archives have changed since the import began, and the files of this upload are counted otherwise now; upload it again";
+
+/** Which archives are opened depends on limits, and the numbers of the files in those behind them on that. */
+const isSameFile = (entry: UploadEntry, part: PartRow): boolean =>
+  entry.name === part.name && (entry.problem !== null || entry.sizeBytes === part.bytes_total);
+
 /** Returns null at the end of the file, the error of the file, or why the job must not go on. */
 async function readPart(
   deps: PartReaderDependencies,
@@ -152,6 +159,7 @@ async function readPart(
   const work = async (upload: Upload) => {
     try {
       const entry = await upload.entry(part.part_no);
+      if (!isSameFile(entry, part)) throw new ImportError("parser_changed", RENUMBERED);
       const stream = await entry.open(context.signal);
       return await new PartReader(deps, job, part, format, context).run(stream);
     } catch (error) {

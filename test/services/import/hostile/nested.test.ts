@@ -169,6 +169,25 @@ describe("archives inside archives, imported", () => {
     await small.close();
   });
 
+  it("that a raised limit lets in change no file of an import that had begun into another", async () => {
+    const small = await createHostileBench(pool(), { maxEntries: 4 });
+    const large = await createBench(pool(), { blobs: small.bench.blobs });
+    const many = zip("many.zip", [file("x.json", 10, 0), file("y.json", 10, 10), file("z.json", 10, 20)]);
+    const user = await insertUser(pool());
+    const id = await small.bench.job(user, buildZip([many, zip("one.zip", [file("x.json", 10, 30)])]));
+    const ref = { importId: id, attempt: 1 };
+    await small.bench.steps.prepare(ref, small.bench.context());
+    const open = await large.steps.openParts(ref, -1, 10);
+    expect(open).to.deep.equal([2]);
+    for (const partNo of open) await large.steps.importPart(ref, partNo, large.context());
+    await large.steps.finish(ref, { outcome: "completed" });
+    expect(await outcomeOf(pool(), user, id)).to.deep.include({
+      parts: ["many.zip: failed archive_limit", "one.zip/x.json: failed parser_changed"],
+      rows: 0,
+    });
+    await Promise.all([small.close(), large.close()]);
+  });
+
   it("stop being unpacked when the import is asked to stop, and leave no file", async () => {
     const user = await insertUser(pool());
     const id = await bench.job(user, NESTED);
