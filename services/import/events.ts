@@ -116,11 +116,15 @@ export class JobFeed {
       values: [watched.map(({ id }) => id)],
     });
     const versions = new Map(rows.map(({ id, version }) => [id, version]));
+    const failures: unknown[] = [];
     for (const one of watched) {
       const version = versions.get(one.id);
       if (version === undefined) this.#forget(one);
-      else if (version !== one.state?.version && one.listeners > 0) await this.#read(one);
+      else if (version !== one.state?.version && one.listeners > 0)
+        // An import that cannot be read must not keep the others from their listeners.
+        await this.#read(one).catch((error: unknown) => failures.push(error));
     }
+    if (failures.length > 0) throw failures[0];
   }
 
   async #read(watched: Watched): Promise<void> {
@@ -132,7 +136,8 @@ export class JobFeed {
   }
 
   #forget(watched: Watched): void {
-    this.#watched.delete(watched.id);
+    // Somebody may have begun to listen anew meanwhile.
+    if (this.#watched.get(watched.id) === watched) this.#watched.delete(watched.id);
     watched.vanish();
   }
 }

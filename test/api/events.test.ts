@@ -223,6 +223,15 @@ describe("GET /imports/{id}/events", () => {
     });
   }
 
+  it("goes on though another import that is listened to cannot be shown", async () => {
+    const [broken, whole] = [await upload("[1]"), await upload("[2]")];
+    for (const id of [broken, whole]) await (await open(id)).event();
+    const [, listener] = streams;
+    await change(broken, `, totals = '{}'`);
+    const present = await change(whole);
+    expect((await listener?.event())?.id).to.equal(String(present));
+  });
+
   it("rides out a database that is away, and goes on when it is back", async () => {
     const proxy = await startTcpProxy(app.databaseUrl);
     const other = await startTestApp({
