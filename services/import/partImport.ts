@@ -80,13 +80,17 @@ class PartImport {
 
   /** As `beginPart`; counts and reports an attempt that was lost. */
   async #begin(part: PartRow): Promise<number | null> {
-    const ended = this.deps.attempts.takeEndedInOrder(this.ref.importId, this.partNo);
-    const begun = await beginPart(this.deps.pool, this.ref, this.partNo, ended);
+    const { importId } = this.ref;
+    const ended = this.deps.attempts.takeEndedInOrder(importId, this.partNo);
+    const begun = await beginPart(this.deps.pool, this.ref, this.partNo, ended).catch((error: unknown) => {
+      if (ended) this.deps.attempts.endedInOrder(importId, this.partNo); // not heard, so it is told again
+      throw error;
+    });
     if (begun === null) return null;
     if (part.status === "running" && !ended) {
       this.deps.observer.attemptLost({ format: part.format });
       this.context.log.warn("an attempt at a part ended without a word", {
-        importId: this.ref.importId,
+        importId,
         partNo: this.partNo,
         lostAttempts: begun.lostAttempts,
       });

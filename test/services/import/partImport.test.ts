@@ -69,6 +69,16 @@ describe("importing a part", () => {
         [id, partNo],
       )
     ).rows[0]!;
+  async function whileNoPartBegins(work: () => Promise<unknown>): Promise<void> {
+    await pool().query(`
+      create function not_now() returns trigger language plpgsql as $$ begin raise exception 'not now'; end $$;
+      create trigger not_now before update on import_parts for each row execute function not_now()`);
+    try {
+      await work();
+    } finally {
+      await pool().query("drop function not_now cascade");
+    }
+  }
   const sizesOf = async (id: string, partNo = 0) =>
     (
       await pool().query<{ read: number }>(
@@ -329,6 +339,7 @@ describe("importing a part", () => {
             await gone;
             expect(await partOf(ref.importId)).to.include({ status: "running", lost_attempts: 0, read: 0 });
             await proxy.accept();
+            await whileNoPartBegins(() => rejection(other.steps.importPart(ref, 0, other.context())));
           }
         });
       } finally {
