@@ -1,5 +1,6 @@
 /** What the worker counts: imports as the steps tell of them, activities, reconciling. Shown on WORKER_OPS_PORT. */
 import { Counter, Gauge, Histogram } from "prom-client";
+import { FORMATS } from "../services/import/formats/index.js";
 import type { ImportObserver } from "../services/import/observer.js";
 import { IMPORT_ERRORS } from "../services/import/verdicts.js";
 import { createRegistry, WORK_SECONDS } from "../utils/metrics.js";
@@ -88,6 +89,10 @@ export class WorkerMetrics implements ImportObserver {
       this.#closed.inc({ kind: "file", status: "failed", code }, 0);
     for (const status of ["completed", "completed_with_errors", "cancelled"])
       this.#closed.inc({ kind: "file", status, code: "" }, 0);
+    for (const { name: format } of FORMATS) {
+      this.#rows.inc({ format, verdict: "rejected", reason: "database", dry_run: "false" }, 0);
+      this.#lostAttempts.inc({ format }, 0);
+    }
     for (const outcome of ["acted", "idle", "failed"]) this.#passes.inc({ outcome }, 0);
   }
 

@@ -45,6 +45,7 @@ async function start(config: Config, log: Logger): Promise<() => Promise<boolean
     url: server.url,
     docs: `${config.http.publicUrl}/docs`,
     metrics: ops === undefined ? null : `${ops.url}/metrics`,
+    temporalUi: config.temporal.uiUrl ?? null,
   });
 
   return async () => {

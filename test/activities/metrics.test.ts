@@ -46,7 +46,10 @@ describe("the metrics of a worker", function () {
     await real.start({ WORKER_OPS_PORT: String(port) });
     const before = await scrape(port);
     expect(closed(before)).to.deep.equal({});
+    // There before anything happened: a rate of a series that begins with its first failure misses it.
     expect(before.value("playlog_imports_closed_total", { code: "storage_lost" })).to.equal(0);
+    expect(before.value("playlog_import_rows_total", { reason: "database" })).to.equal(0);
+    expect(before.value("playlog_import_lost_attempts_total", { format: "spotify-extended" })).to.equal(0);
 
     const user = await insertUser(db.database.pool);
     const { id } = await real.accept(user, UPLOAD, "secret name.zip");
