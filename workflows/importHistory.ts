@@ -213,7 +213,7 @@ function activitiesFor(heartbeatTimeoutMs: number) {
   const { prepare } = proxyActivities<Pick<ImportActivities, "prepare">>({
     startToCloseTimeout: "15 minutes",
     heartbeatTimeout: heartbeatTimeoutMs,
-    scheduleToCloseTimeout: "6 hours",
+    scheduleToCloseTimeout: "24 hours",
     retry: { initialInterval: "2 seconds", backoffCoefficient: 2, maximumInterval: "2 minutes" },
   });
   const { openParts, failPart, finish, park, unpark } = proxyActivities<

@@ -21,7 +21,7 @@ export function outageOf(error: unknown): OutageReason | null {
   return databaseOutage(error);
 }
 
-/** True for `outageOf`, and for a disk that cannot be read at the moment: a flat, short pause and no end of tries. */
+/** True for `outageOf`, and for a disk that cannot be read at the moment: a flat, short pause however often it is tried. */
 export function isPassing(error: unknown): boolean {
   if (outageOf(error) !== null) return true;
   return error instanceof UnavailableError && error.code === "storage_unavailable";
@@ -29,7 +29,8 @@ export function isPassing(error: unknown): boolean {
 
 /**
  * Shows in the job's row what its run waits for, until a batch is committed, a part begun, or the job closed. What its
- * owner asked for is shown first; work that is no attempt of an import (an undo) shows nothing. Never throws; gives up after 2 s, for it is often the database that is out.
+ * owner asked for is shown first; work that is no attempt of an import (an undo) shows nothing. Never throws; gives up
+ * after 2 s, for it is often the database that is out.
  */
 export async function noteWaiting(
   { pool, observer }: Pick<StepsDependencies, "pool" | "observer">,
