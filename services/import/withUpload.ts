@@ -1,4 +1,5 @@
 /** The stored upload of a job, for the time of a step. */
+import type { Pool } from "pg";
 import type { WorkerBlobStore } from "../storage/BlobStore.js";
 import type { JobRow } from "./jobs.js";
 import type { ReadLimits } from "./reading/limits.js";
@@ -7,6 +8,7 @@ import { bySha256, Proofs } from "./reading/proof.js";
 import { spooledArchives } from "./reading/spooledArchives.js";
 import { openUpload } from "./reading/upload.js";
 import type { Upload } from "./reading/upload.js";
+import { makeRoom } from "./unpackedRoom.js";
 import { ImportError } from "./verdicts.js";
 
 /** Plans kept: parts of one upload come one after the other, of a few uploads at a time. */
@@ -24,7 +26,7 @@ const known = new WeakMap<WorkerBlobStore, WeakMap<ReadLimits, Known>>();
  * what was uploaded, also when it changes under `work`; and what `openUpload` has to say about the archive as a whole.
  */
 export async function withUpload<T>(
-  deps: { readonly blobs: WorkerBlobStore; readonly limits: ReadLimits },
+  deps: { readonly pool: Pool; readonly blobs: WorkerBlobStore; readonly limits: ReadLimits },
   job: JobRow,
   work: (upload: Upload) => Promise<T>,
   signal?: AbortSignal,
@@ -42,7 +44,9 @@ export async function withUpload<T>(
     const upload = await openUpload(reader, {
       filename: job.filename,
       limits: deps.limits,
-      nested: spooledArchives(deps.blobs, key, proofs),
+      nested: spooledArchives(deps.blobs, key, proofs, (bytes) =>
+        makeRoom(deps, job, bytes, deps.limits.unpackedMaxBytes),
+      ),
       plan: plans.get(planName),
       signal,
     });

@@ -60,6 +60,8 @@ export interface DerivedFiles {
   ): Promise<BlobReader>;
   /** Deletes all files made out of this upload, unfinished ones too; deleting what is not there is no error. */
   deleteDerived(key: string): Promise<void>;
+  /** Of all files made out of this upload, unfinished ones too. */
+  derivedBytes(key: string): Promise<number>;
   /** Keys of uploads with such files to which none was added for that long, in no order. */
   derivedOlderThan(ageMs: number): AsyncIterable<string>;
 }

@@ -9,6 +9,7 @@ import { ImportError } from "../import/verdicts.js";
 import type { BlobReader, StoredBlob, WorkerBlobStore } from "./BlobStore.js";
 import { codeOf, onDisk, storageError, storageFull } from "./diskErrors.js";
 import { FileBlobReader } from "./FileBlobReader.js";
+import { spoolUsage } from "./spoolUsage.js";
 
 const KEY = /^[0-9a-f]{32}$/;
 const PARTIAL = ".partial";
@@ -129,6 +130,10 @@ export class FileBlobStore implements WorkerBlobStore {
     if (!KEY.test(key)) return;
     // Tried again by Node when somebody else adds a file meanwhile.
     await onDisk(() => rm(this.pathOf(key + DERIVED), { recursive: true, force: true, maxRetries: 3 }));
+  }
+
+  async derivedBytes(key: string): Promise<number> {
+    return (await spoolUsage(this.derivedFolder(key)))?.bytes ?? 0;
   }
 
   async *derivedOlderThan(ageMs: number): AsyncGenerator<string> {

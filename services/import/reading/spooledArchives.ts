@@ -4,8 +4,16 @@ import { UnavailableError } from "../../../utils/errors.js";
 import { byCrc32, type Proofs } from "./proof.js";
 import type { NestedArchives } from "./upload.js";
 
-/** `key` is that of the upload. A kept file is used again once its checksum is proved; a wrong one is made anew. */
-export function spooledArchives(files: DerivedFiles, key: string, proofs: Proofs): NestedArchives {
+/**
+ * `key` is that of the upload. A kept file is used again once its checksum is proved; a wrong one is made anew, after
+ * `makeRoom` for it.
+ */
+export function spooledArchives(
+  files: DerivedFiles,
+  key: string,
+  proofs: Proofs,
+  makeRoom: (bytes: number) => Promise<void>,
+): NestedArchives {
   return {
     async open(number, { sizeBytes, crc32 }, unpack, signal): Promise<BlobReader> {
       const name = String(number);
@@ -27,6 +35,7 @@ export function spooledArchives(files: DerivedFiles, key: string, proofs: Proofs
       const kept = crc32 === null ? null : await files.openDerived(key, name);
       const right = kept === null ? null : await use(kept);
       if (right !== null) return right;
+      await makeRoom(sizeBytes);
       const made = await files.putDerived(key, name, unpack(), { maxBytes: sizeBytes, signal });
       // Size and checksum were proved while it was written.
       proofs.accept(proofName, await made.version());

@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { randomBytes } from "node:crypto";
 import { readdir, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
@@ -166,6 +167,30 @@ describe("archives inside archives, imported", () => {
       message: "The archive is nested 5 deep; the limit is 4",
     });
     expect((await small.spool()).every((name) => KEY.test(name))).to.equal(true);
+    await small.close();
+  });
+
+  it("take no more room than one import may, however many imports their owner has under way", async () => {
+    const [history, noise] = [file("b.json", 20, 0), { name: "noise", data: randomBytes(300_000) }];
+    const upload = buildZip([zip("a.zip", [history, noise])]);
+    const inner = buildZip([history, noise]).length;
+    // One import fits with all that it holds: its archive, and about as much in it.
+    const unpackedMaxBytes = inner + noise.data.length + json(plays(20)).length;
+    const small = await createHostileBench(pool(), { unpackedMaxBytes });
+    const kept = async (): Promise<number> =>
+      (await small.spool()).filter((name) => name.includes("/")).length;
+    const room = Math.floor(unpackedMaxBytes / inner);
+    const [user, other] = [await insertUser(pool()), await insertUser(pool())];
+    const ids: string[] = [];
+    for (let n = 0; n <= room; n += 1) {
+      ids.push(await small.bench.job(user, upload));
+      await small.bench.steps.prepare({ importId: ids[n] ?? "", attempt: 1 }, small.bench.context());
+      expect(await kept()).to.equal(Math.min(n + 1, room));
+    }
+    const stranger = await small.bench.job(other, upload);
+    await small.bench.steps.prepare({ importId: stranger, attempt: 1 }, small.bench.context());
+    expect(await kept(), "another account has room of its own").to.equal(room + 1);
+    for (const id of ids) expect(await small.bench.run(id)).to.equal("completed");
     await small.close();
   });
 
