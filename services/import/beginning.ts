@@ -13,17 +13,13 @@ export async function begin(
   deps: Pick<StepsDependencies, "pool" | "observer">,
   ref: RunRef,
 ): Promise<JobRow | "paused"> {
-  const taken = await deps.pool.query<{ kind: JobRow["kind"]; wait: number | null }>(TAKE, [
-    ref.importId,
-    ref.attempt,
-    PARSER_VERSION,
-    START_GRACE_SECONDS,
-  ]);
-  const started = taken.rows[0];
-  if (started !== undefined)
-    deps.observer.jobStarted({ kind: started.kind, waitSeconds: Math.max(0, started.wait ?? 0) });
-  const job = await findJob(deps.pool, ref.importId);
-  if (job?.status === "paused" && job.attempt === ref.attempt) return "paused";
+  let job: JobRow | undefined;
+  do {
+    await take(deps, ref);
+    job = await findJob(deps.pool, ref.importId);
+    if (job?.attempt === ref.attempt && job.status === "paused") return "paused";
+    // Resumed between the two statements: nothing keeps it from being taken now.
+  } while (job?.attempt === ref.attempt && job.status === "queued");
   assertOpen(job, ref);
   if (job.status === "cancelling") throw new JobClosedError(ref);
   if (job.parked_at !== null) {
@@ -34,6 +30,18 @@ export async function begin(
     );
   }
   return job;
+}
+
+async function take(deps: Pick<StepsDependencies, "pool" | "observer">, ref: RunRef): Promise<void> {
+  const taken = await deps.pool.query<{ kind: JobRow["kind"]; wait: number | null }>(TAKE, [
+    ref.importId,
+    ref.attempt,
+    PARSER_VERSION,
+    START_GRACE_SECONDS,
+  ]);
+  const started = taken.rows[0];
+  if (started !== undefined)
+    deps.observer.jobStarted({ kind: started.kind, waitSeconds: Math.max(0, started.wait ?? 0) });
 }
 
 /** When a retry was asked for is kept nowhere; each try to start it has moved `next_start_at` on by the grace at least. */

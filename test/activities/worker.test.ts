@@ -86,28 +86,6 @@ describe("the worker process", function () {
     ]);
   });
 
-  it("ends a cancel at any moment as cancelled or complete, adds up, and writes nothing afterwards", async () => {
-    const upload = json(plays(2000));
-    const rows = async (user: string) => (await digestOf(db.database.pool, user)).rows;
-    const ends: { user: string; status: string; rows: number }[] = [];
-    for (let n = 0; n < 6; n += 1) {
-      const user = await insertUser(db.database.pool);
-      const { id } = await real.accept(user, upload);
-      await sleep(n * 90);
-      const asked = await real.service.cancel(user, id).catch((error: unknown) => error);
-      if (asked instanceof Error) expect(asked).to.have.property("code", "wrong_state"); // it was quicker
-      const job = await real.settled(user, id);
-      expect(job.status).to.be.oneOf(["cancelled", "completed"]);
-      const { read, inserted, duplicate, skipped, rejected } = job.counts;
-      expect(read).to.equal(inserted + duplicate + skipped + rejected);
-      ends.push({ user, status: job.status, rows: inserted });
-      expect(await rows(user)).to.equal(inserted);
-    }
-    await sleep(300);
-    for (const end of ends) expect(await rows(end.user)).to.equal(end.rows);
-    expect(ends.map((end) => end.status)).to.include("cancelled");
-  });
-
   it("closes an import that somebody terminates in Temporal, and imports the rest on retry", async () => {
     const user = await insertUser(db.database.pool);
     const { id } = await real.accept(user, json(plays(15_000)));

@@ -245,6 +245,24 @@ describe("controlling an import", () => {
       expect(await bench.run(id)).to.equal("completed");
     });
 
+    it("is begun by a run that could not take it and, a moment later, finds it queued again", async () => {
+      const { user, id, ref } = await accepted(5);
+      await service.pause(user, id);
+      let resumed: Promise<unknown> | undefined;
+      // After the first statement of the step, which is the one that takes the job.
+      const hooked = Object.assign(Object.create(pool()) as pg.Pool, {
+        query: async (text: string, values: unknown[]) => {
+          const result = await pool().query(text, values);
+          await (resumed ??= service.resume(user, id));
+          return result;
+        },
+      });
+      const other = await createBench(hooked, { blobs: bench.blobs });
+      expect(await other.steps.prepare(ref, bench.context())).to.include({ partsTotal: 1 });
+      await other.close();
+      expect(await row(id)).to.include({ status: "running" });
+    });
+
     it("starts what was paused before it could be started", async () => {
       const away = queueAt(`127.0.0.1:${await freePort()}`);
       try {
