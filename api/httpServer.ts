@@ -39,14 +39,18 @@ export const closingSignal = (res: ServerResponse): AbortSignal => closingSignal
 export async function serve(app: App, host: string, port: number): Promise<HttpServer> {
   const handle = app.callback();
   const open = new Set<ServerResponse>();
+  const answers = new WeakMap<Socket, Set<ServerResponse>>();
   const closing = new AbortController();
   setMaxListeners(0, closing.signal); // one for each endless answer
 
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
+    const ofConnection = answers.get(req.socket);
     open.add(res);
+    ofConnection?.add(res);
     closingSignals.set(res, closing.signal);
     res.once("close", () => {
       open.delete(res);
+      ofConnection?.delete(res);
       // Its head promised to keep the connection; one without a request would be waited for.
       if (closing.signal.aborted) setImmediate(() => server.closeIdleConnections());
     });
@@ -59,6 +63,11 @@ export async function serve(app: App, host: string, port: number): Promise<HttpS
   );
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.on("clientError", answerClientError);
+  server.on("connection", (socket: Socket) => {
+    const ofConnection = new Set<ServerResponse>();
+    answers.set(socket, ofConnection);
+    socket.once("close", () => closeWaiting(ofConnection));
+  });
   await listening(server, host, port);
   const address = server.address() as AddressInfo; // a TCP server that listens has one
   const shown = address.family === "IPv6" ? `[${address.address}]` : address.address;
@@ -82,6 +91,11 @@ export async function serve(app: App, host: string, port: number): Promise<HttpS
       return !cut;
     },
   };
+}
+
+/** Node does not tell an answer that waits behind another on its connection that this is gone. */
+function closeWaiting(answers: ReadonlySet<ServerResponse>): void {
+  for (const res of [...answers]) if (res.socket === null) res.destroy().emit("close");
 }
 
 async function listening(server: Server, host: string, port: number): Promise<void> {

@@ -323,6 +323,22 @@ describe("GET /imports/{id}/events", () => {
     slow.destroy();
   });
 
+  it("ends with its connection, also while it waits there for another to end", async () => {
+    const id = await upload();
+    const { host, hostname, port } = new URL(app.url);
+    const request = `GET ${PATH}/${id}/events HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${user.accessToken}\r\n\r\n`;
+    const listening = async (): Promise<number> =>
+      (await app.deps.metrics.registry.getSingleMetric("playlog_event_streams_open")?.get())?.values[0]
+        ?.value ?? NaN;
+    while ((await listening()) > 0) await sleep(10); // those of the test before
+    const socket = net.connect(Number(port), hostname);
+    socket.write(request.repeat(STREAMS_PER_USER)); // one after the other on one connection
+    while ((await listening()) < STREAMS_PER_USER) await sleep(10);
+    socket.destroy();
+    while ((await listening()) > 0) await sleep(10);
+    expect((await (await open(id)).event())?.id).to.equal(String(await version(id)));
+  });
+
   it("answers HEAD with the head alone", async () => {
     const id = await upload();
     const answer = await app.as(user).request("HEAD", `${PATH}/${id}/events`);
