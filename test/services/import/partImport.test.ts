@@ -437,7 +437,11 @@ describe("importing a part", () => {
          from import_jobs o where j.id = $1 and o.id = $2`,
       [ref.importId, other],
     );
-    await pool().query("update import_parts set status = 'running' where job_id = $1", [ref.importId]);
+    await pool().query(
+      `update import_parts set status = 'running', bytes_total = (select size_bytes from import_jobs where id = $1)
+        where job_id = $1`,
+      [ref.importId],
+    );
     const error = await rejection(bench.steps.importPart(ref, 0, bench.context()));
     expect(error).to.be.instanceOf(ImportError).with.property("code", "storage_lost");
   });
