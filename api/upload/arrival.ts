@@ -28,20 +28,26 @@ export class Arrival extends Transform {
   readonly headers: IncomingMessage["headers"];
   readonly #limits: ArrivalLimits;
   readonly #check: (receivedBytes: number) => Error | null;
+  readonly #room: () => Promise<unknown> | null;
   #receivedBytes = 0;
   #timer: NodeJS.Timeout | undefined;
   #samples: { readonly at: number; readonly bytes: number }[] = [];
 
-  /** `check` may find another reason to stop, at each chunk. */
+  /**
+   * `check` may find another reason to stop, at each chunk. `room`: null when the next chunk may be passed on at once,
+   * else it is as soon as the promise resolves; for readers that put up with more than they can digest.
+   */
   constructor(
     req: IncomingMessage,
     limits: ArrivalLimits,
     check: (receivedBytes: number) => Error | null = () => null,
+    room: () => Promise<unknown> | null = () => null,
   ) {
     super();
     this.headers = req.headers;
     this.#limits = limits;
     this.#check = check;
+    this.#room = room;
     this.#watchRate(req);
     this.#watchClient(req);
     req.pipe(this);
@@ -57,8 +63,13 @@ export class Arrival extends Transform {
       this.#receivedBytes > this.#limits.maxBytes
         ? new PayloadTooLargeError(this.#limits.maxBytes)
         : this.#check(this.#receivedBytes);
-    if (failure === null) done(null, chunk);
-    else done(failure);
+    if (failure !== null) return done(failure);
+    const room = this.#room();
+    if (room === null) return done(null, chunk);
+    room.then(
+      () => done(null, chunk),
+      (error: unknown) => done(error instanceof Error ? error : new Error("No room", { cause: error })),
+    );
   }
 
   override _flush(done: TransformCallback): void {

@@ -5,6 +5,7 @@
  * answers with success when the disk is full. It also has no limit on the headers of a part and forgets files
  * past the allowed number on disk, so parts are judged here before it handles them.
  */
+import { once } from "node:events";
 import { Writable } from "node:stream";
 import { koaBody } from "koa-body";
 import type { KoaBodyMiddlewareOptions } from "koa-body";
@@ -84,6 +85,8 @@ class Form {
         received - this.#intake.bytes > FORM_MAX_BYTES
           ? new PayloadTooLargeError(FORM_MAX_BYTES, "form around the file")
           : (limits.refuse?.(this.#intake.bytes) ?? null),
+      // formidable goes on reading after the first of many writes, however many are still waiting.
+      () => (this.#intake.writableNeedDrain ? once(this.#intake, "drain") : null),
     );
     this.#arrival.on("error", (error) => this.#stop.abort(error));
   }

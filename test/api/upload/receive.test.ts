@@ -1,10 +1,12 @@
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import type http from "node:http";
 import type { AddressInfo } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
 import { gzipSync } from "node:zlib";
 import { expect } from "chai";
 import Koa from "koa";
@@ -20,7 +22,17 @@ import { RawRequest } from "../../support/sockets.js";
 
 const LIMITS: UploadLimits = { maxBytes: 3 * 1024 ** 2, minBytesPerSecond: 1000, windowMs: 400 };
 const FIELDS = ["source"];
+const LARGE = 32 * 1024 ** 2;
+const limitsOf = ({ large }: { large?: unknown }): UploadLimits =>
+  large === undefined ? LIMITS : { ...LIMITS, maxBytes: LARGE };
 const FILE = { name: "file", filename: "a.json", type: "application/json" } as const;
+
+/** Posts a body and passes the text of the answer on. */
+const SENDER = `
+  const { parentPort, workerData: { address, type, body } } = require("node:worker_threads");
+  fetch(address, { method: "POST", body, headers: { "content-type": type } })
+    .then((response) => response.text())
+    .then((text) => parentPort.postMessage(text));`;
 
 interface Problem {
   readonly code: string;
@@ -42,7 +54,7 @@ describe("api/upload", () => {
     app.use(errorHandler);
     app.use(async (ctx) => {
       await sleep(Number(ctx.query["wait"] ?? 0));
-      const { blob, filename, fields } = await receiveUpload(ctx, blobs, LIMITS, FIELDS);
+      const { blob, filename, fields } = await receiveUpload(ctx, blobs, limitsOf(ctx.query), FIELDS);
       ctx.body = {
         key: blob.key,
         sizeBytes: blob.sizeBytes,
@@ -96,6 +108,19 @@ describe("api/upload", () => {
       expect(stored).to.include({ sizeBytes: zip.length, sha256: sha256(zip) });
       expect(sha256(await readFile(path.join(folder, stored.key)))).to.equal(sha256(zip));
     }
+  });
+
+  it("takes a file whose bytes keep looking like the end of the form as fast as they can be stored, not faster", async () => {
+    const zip = Buffer.concat([Buffer.from("PK\x03\x04"), randomBytes(LARGE - 4)]);
+    const workerData = {
+      address: `http://127.0.0.1:${port}/?large=yes`,
+      type: formType,
+      body: formBody([{ ...FILE, type: "application/zip", body: zip }]),
+    };
+    // A thread of its own: from this one it could send no faster than the server takes it.
+    const sender = new Worker(SENDER, { eval: true, workerData });
+    const [answer] = (await once(sender, "message")) as [string];
+    expect(JSON.parse(answer)).to.include({ sizeBytes: zip.length, sha256: sha256(zip) });
   });
 
   it("gives the name and the fields of a form", async () => {
