@@ -216,13 +216,15 @@ function activitiesFor(heartbeatTimeoutMs: number) {
     scheduleToCloseTimeout: "24 hours",
     retry: { initialInterval: "2 seconds", backoffCoefficient: 2, maximumInterval: "2 minutes" },
   });
-  const { openParts, failPart, finish, park, unpark } = proxyActivities<
-    Pick<ImportActivities, "openParts" | "failPart" | "finish" | "park" | "unpark">
-  >({
+  const shortStep = {
     startToCloseTimeout: "60 seconds",
-    scheduleToCloseTimeout: "24 hours",
     retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "1 minute" },
-  });
+  } as const;
+  const { openParts, failPart, finish } = proxyActivities<
+    Pick<ImportActivities, "openParts" | "failPart" | "finish">
+  >({ ...shortStep, scheduleToCloseTimeout: "24 hours" });
+  // What is paused must not fail of waiting.
+  const { park, unpark } = proxyActivities<Pick<ImportActivities, "park" | "unpark">>(shortStep);
   return { prepare, importPart, partOptions, openParts, failPart, finish, park, unpark };
 }
 
