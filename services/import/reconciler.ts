@@ -50,6 +50,8 @@ interface OpenRow {
 const AT_ONCE = 200;
 /** Short, and no longer after the tenth failure: when the queue is back, imports must not wait for a clock. */
 const START_RETRY_SECONDS = 5;
+/** Until an upload that could not be deleted is tried again. */
+const DELETE_RETRY_SECONDS = 3600;
 /** Longer than any connection of an upload may stand still. */
 const STALE_UPLOAD_MS = 60 * 60 * 1000;
 
@@ -230,11 +232,14 @@ async function openRows(deps: ReconcilerDependencies, status: ImportStatus): Pro
   return found.rows;
 }
 
-/** Row locked, file deleted, key cleared, in this order: a crash in between only repeats the deleting. */
+/**
+ * Row locked, file deleted, key cleared, in this order: a crash in between only repeats the deleting. A file that cannot
+ * be deleted is left for later, so that it holds up no other.
+ */
 async function deleteBlobs(deps: ReconcilerDependencies): Promise<number> {
   let deleted = 0;
-  for (; deleted < AT_ONCE; deleted += 1) {
-    const found = await inTransaction(deps.pool, async (client) => {
+  for (let tries = 0; tries < AT_ONCE; tries += 1) {
+    const outcome = await inTransaction(deps.pool, async (client) => {
       const due = await client.query<{ id: string; blob_key: string }>(
         `select id, blob_key from import_jobs
           where blob_key is not null and blob_delete_after <= now()
@@ -242,15 +247,25 @@ async function deleteBlobs(deps: ReconcilerDependencies): Promise<number> {
           order by blob_delete_after limit 1 for update skip locked`,
       );
       const job = due.rows[0];
-      if (job === undefined) return false;
-      await deps.blobs.delete(job.blob_key);
+      if (job === undefined) return "none";
+      try {
+        await deps.blobs.delete(job.blob_key);
+      } catch (error) {
+        deps.log.error("an upload could not be deleted", { importId: job.id, error });
+        await client.query(
+          "update import_jobs set blob_delete_after = now() + make_interval(secs => $2) where id = $1",
+          [job.id, DELETE_RETRY_SECONDS],
+        );
+        return "kept";
+      }
       await client.query("delete from import_dry_keys where job_id = $1", [job.id]);
       await client.query("update import_jobs set blob_key = null, blob_delete_after = null where id = $1", [
         job.id,
       ]);
-      return true;
+      return "deleted";
     });
-    if (!found) break;
+    if (outcome === "none") break;
+    if (outcome === "deleted") deleted += 1;
   }
   return deleted;
 }

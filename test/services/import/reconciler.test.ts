@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { readdir, utimes } from "node:fs/promises";
+import { mkdir, readdir, rm, utimes } from "node:fs/promises";
 import path from "node:path";
-import { Readable } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import { Client, Connection } from "@temporalio/client";
 import { expect } from "chai";
 import type pg from "pg";
@@ -13,6 +13,7 @@ import { NO_OBSERVER } from "../../../services/import/observer.js";
 import { closeLateCancels, reconcile } from "../../../services/import/reconciler.js";
 import type { ReconcilerDependencies } from "../../../services/import/reconciler.js";
 import { importWorkflowId, PAUSE_SIGNAL, undoWorkflowId } from "../../../workflows/contracts.js";
+import { createLogger } from "../../../utils/logger.js";
 import { createTestDatabase } from "../../support/database.js";
 import type { TestDatabase } from "../../support/database.js";
 import { untilBlocked } from "../../support/locks.js";
@@ -264,6 +265,25 @@ describe("the reconciler", () => {
     expect((await jobRow(old)).blob_key).to.equal(null);
     expect((await jobRow(kept)).blob_key).to.be.a("string");
     expect((await jobRow(open)).blob_key).to.be.a("string");
+  });
+
+  it("goes on to the next upload when one cannot be deleted, and tries that one again later", async () => {
+    const stuck = await newJob("status = 'failed', blob_delete_after = now() - interval '1 hour'");
+    const next = await newJob("status = 'failed', blob_delete_after = now() - interval '1 second'");
+    const file = path.join(bench.spoolDir, (await jobRow(stuck)).blob_key!);
+    await rm(file);
+    await mkdir(path.join(file, "in the way"), { recursive: true });
+    const said = new PassThrough();
+    const log = createLogger({ level: "error", format: "json" }, { service: "test" }, said);
+    expect(await pass({ queue: away, log })).to.include({ acted: true, blobsDeleted: 1 });
+    expect(String(said.read())).to.include(stuck);
+    expect((await jobRow(next)).blob_key).to.equal(null);
+    expect((await jobRow(stuck)).blob_key).to.be.a("string");
+
+    await rm(file, { recursive: true });
+    await pool().query("update import_jobs set blob_delete_after = now() where id = $1", [stuck]);
+    expect(await pass({ queue: away })).to.include({ blobsDeleted: 1 });
+    expect((await jobRow(stuck)).blob_key).to.equal(null);
   });
 
   it("deletes stored uploads that no import names, once no import can come to name them any more", async () => {
