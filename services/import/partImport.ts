@@ -7,6 +7,7 @@ import { PartReader } from "./partReader.js";
 import type { PartReaderDependencies, Stopped } from "./partReader.js";
 import { beginPart, putBackPart, settlePart } from "./partState.js";
 import type { Settlement } from "./partState.js";
+import { keepStatistics } from "./plannerStatistics.js";
 import type { Upload, UploadEntry } from "./reading/upload.js";
 import type { StepContext } from "./stepContext.js";
 import { ImportError } from "./verdicts.js";
@@ -126,6 +127,7 @@ class PartImport {
   }
 
   async #settle(part: PartRow, settlement: Settlement): Promise<PartOutcome | null> {
+    await keepStatistics(this.deps.pool, this.context.log);
     const counts = await settlePart(this.deps.pool, this.ref, this.partNo, settlement);
     if (counts === null) return null;
     const { status, error } = settlement;
