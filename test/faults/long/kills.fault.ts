@@ -42,7 +42,7 @@ function archive(): Buffer {
 }
 
 describe(`an import of ${RECORDS} records through ${KILLS} kills of each part, seed ${seed}`, function () {
-  this.timeout(600_000);
+  this.timeout(1_200_000);
   let postgres: OwnServer;
   let temporal: OwnServer;
   let redis: OwnServer;
@@ -58,7 +58,8 @@ describe(`an import of ${RECORDS} records through ${KILLS} kills of each part, s
       databaseUrl: postgres.url,
       temporalAddress: temporal.url,
       redisUrl: redis.url,
-      env: { IMPORT_BATCH_ROWS: String(BATCH_ROWS) },
+      // A machine that is busy with more than this must not take a living worker for dead all the time.
+      env: { IMPORT_BATCH_ROWS: String(BATCH_ROWS), IMPORT_HEARTBEAT_TIMEOUT_MS: "2000" },
     });
     calm = await undisturbed(service.database.pool, upload, { batchRows: BATCH_ROWS });
     expect(calm.counts).to.deep.include({

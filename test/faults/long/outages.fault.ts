@@ -16,7 +16,7 @@ const RECOVERY_MS = 15_000;
 const UPLOAD = json(plays(20_000));
 
 describe("an import through an outage of minutes", function () {
-  this.timeout(OUTAGE_MS + 180_000);
+  this.timeout(OUTAGE_MS + 400_000);
   let postgres: OwnServer;
   let temporal: OwnServer;
   let service: Service;
@@ -86,7 +86,7 @@ describe("an import through an outage of minutes", function () {
       expect(performance.now() - back, "until the import goes on").to.be.below(RECOVERY_MS);
       await sleep(50);
     }
-    await service.closed(id);
+    await service.closed(id, 120_000);
     expect(await outcomeOf(service.database.pool, id)).to.deep.equal(calm);
     await expectNothingLeft(service.database.pool, service.spoolDir);
   });
