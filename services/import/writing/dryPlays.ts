@@ -12,10 +12,10 @@ export const FIND_KNOWN = `
   select k.ord, coalesce(p.id, 0) as id
     from unnest($2::bytea[]) with ordinality k (source_key, ord)
     left join lateral (
-      select id from listening_history where user_id = $1 and source_key = k.source_key limit 1
+      select id from listening_history where user_id = (select $1::uuid) and source_key = k.source_key limit 1
     ) p on true
     left join lateral (
-      select true as gone from deleted_plays where user_id = $1 and source_key = k.source_key limit 1
+      select true as gone from deleted_plays where user_id = (select $1::uuid) and source_key = k.source_key limit 1
     ) d on p.id is null
    where p.id is not null or d.gone`;
 

@@ -38,7 +38,11 @@ export class VanishedPlayError extends Error {
  * The keys come as one value, 16 bytes each, in which row `ord` finds its own. Each look-up is a LATERAL with LIMIT 1,
  * which can only be done by index probe: the planner guesses the number of keys, and joined to a long history it
  * would read all of that history into a hash.
+ *
+ * The user comes from a sub-select, so that the planner does not know who it is. Of a user that its statistics do not
+ * know it would believe that there are no plays, and read all of them by another index for every key.
  */
+const OF_USER = "user_id = (select $1::uuid)";
 const KEYS = "generate_series(0, octet_length($2::bytea) / 16 - 1) as k (ord)";
 const KEY = "substr($2::bytea, k.ord * 16 + 1, 16)";
 
@@ -49,14 +53,14 @@ export const FIND_PLAYS = `
     from ${KEYS}
     cross join lateral (
       select id, import_job_id is not distinct from $3::uuid as own
-        from listening_history where user_id = $1::uuid and source_key = ${KEY} limit 1
+        from listening_history where ${OF_USER} and source_key = ${KEY} limit 1
     ) p`;
 
 export const FIND_DELETED = `
   select string_agg(k.ord::text, ',') as ords
     from ${KEYS}
     cross join lateral (
-      select 1 from deleted_plays where user_id = $1::uuid and source_key = ${KEY} limit 1
+      select 1 from deleted_plays where ${OF_USER} and source_key = ${KEY} limit 1
     ) d
    where exists (select from deleted_plays where user_id = $1::uuid)`;
 

@@ -215,7 +215,7 @@ describe("writing the plays of a batch", () => {
     expect(rowCount).to.equal(0);
   });
 
-  it("probes the indexes of a long history key by key, whatever the planner guesses about their number", async function () {
+  it("probes the unique indexes key by key, however many keys there are, and also for a user whom no statistics know", async function () {
     this.timeout(60_000);
     const user = await insertUser(pool());
     await pool().query(
@@ -225,17 +225,28 @@ describe("writing the plays of a batch", () => {
          from generate_series(1, 100000) n, lateral (select timestamptz '2001-01-01' + n * interval '1 minute' as at) x`,
       [user, ids.trackId, ids.artistId],
     );
-    await pool().query("analyze listening_history");
-    for (const [sql, more] of [
-      [FIND_PLAYS, [JOB]],
-      [FIND_DELETED, []],
+    await pool().query(
+      `insert into deleted_plays (user_id, source_key, source, loose_key, start_earliest, start_latest)
+       select user_id, source_key, source, 'k', start_earliest, start_latest from listening_history where user_id = $1`,
+      [user],
+    );
+    await pool().query("analyze listening_history, deleted_plays");
+    const stranger = await insertUser(pool());
+    for (const [sql, index, more] of [
+      [FIND_PLAYS, "plays_once", [JOB]],
+      [FIND_DELETED, "deleted_plays_once", []],
     ] as const) {
-      for (const count of [10, 10_000]) {
-        const values = [user, Buffer.alloc(16 * count), ...more];
+      for (const [who, count] of [user, stranger].flatMap((id) =>
+        [10, 10_000].map((n) => [id, n] as const),
+      )) {
+        const values = [who, Buffer.alloc(16 * count), ...more];
         const plan = await pool().query<{ "QUERY PLAN": string }>(`explain ${sql}`, values);
         const text = plan.rows.map((row) => row["QUERY PLAN"]).join("\n");
         expect(text).to.match(/Nested Loop/);
-        expect(text).not.to.match(/Hash|Merge Join|Seq Scan/);
+        expect(text).to.match(
+          new RegExp(`using ${index} on [^\n]*\n +Index Cond: .*user_id = .*source_key = `),
+        );
+        expect(text).not.to.match(/Hash|Merge Join/);
       }
     }
   });
