@@ -144,7 +144,9 @@ function responseOf(response: ResponseDoc): Json {
             ]),
           ),
         }),
-    ...(schema === undefined ? {} : { content: { [contentType]: { schema: outputSchema(schema), ...shown } } }),
+    ...(schema === undefined
+      ? {}
+      : { content: { [contentType]: { schema: outputSchema(schema), ...shown } } }),
   };
 }
 
