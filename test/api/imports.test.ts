@@ -5,6 +5,7 @@ import { startTestApp, type TestApp } from "../support/app.js";
 import { expectStatus } from "../support/expectStatus.js";
 import { buildUser, type TestUser } from "../support/factories.js";
 import type { Answer } from "../support/http.js";
+import { insertPlays } from "../support/plays.js";
 
 const PATH = "/api/v1/imports";
 
@@ -168,9 +169,13 @@ describe("imports over HTTP", () => {
 
   describe("the ledger", () => {
     let id: string;
+    let play: number;
 
     beforeEach(async () => {
       id = await upload("[]");
+      [play] = (await insertPlays(app.deps.database.pool, user.id, [
+        { playedAt: "2020-01-01T00:00:00Z", importId: id },
+      ])) as [number];
       await writeLedger(id);
     });
 
@@ -187,8 +192,8 @@ describe("imports over HTTP", () => {
          values ($1, 0, 0, 0, 9, 1, 2, 3, 3,
            '{"duplicate": {"same_row": 1, "already_there": 1}, "skipped": {"podcast": 2, "incognito": 1},
              "rejected": {"malformed": 2, "bad_time": 1}}',
-           '{7, 7, 8}', '{0, 2, 4}', '{0, 1, 2}', '{1, 3, 5}', '{1, 1, 5}')`,
-        [jobId],
+           array[$2::bigint, $2::bigint, $2::bigint + 1000000], '{0, 2, 4}', '{0, 1, 2}', '{1, 3, 5}', '{1, 1, 5}')`,
+        [jobId, play],
       );
       await pool.query(
         `insert into import_rows (job_id, part_no, position, verdict, reason, message, excerpt) values
@@ -216,8 +221,10 @@ describe("imports over HTTP", () => {
         reason: "same_row",
         message: "The same row again in this upload",
         excerpt: null,
-        listenId: 7,
+        listenId: play,
       });
+      // The play it repeats is gone.
+      expect(body.data[3]).to.deep.include({ reason: "already_there", listenId: null });
       expect(body.data[5]).to.deep.include({
         verdict: "rejected",
         excerpt: '=HYPERLINK("http://x")',
