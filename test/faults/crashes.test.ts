@@ -138,7 +138,8 @@ describe("imports while the worker dies", function () {
       // Nobody commits a batch of this user until the gate opens, so both have the same one in hand by then.
       await gate.connect();
       await gate.query("select pg_advisory_lock(hashtextextended('playlog user ' || $1::text, 0))", [user]);
-      proxy.freeze();
+      // Temporal must not go on handing it work that never arrives.
+      proxy.strand();
       await real.start(named("second"));
       await untilWaiting(db.database.pool, ["first", "second"]);
       const before = await real.service.find(user, id);

@@ -9,6 +9,8 @@ export interface TcpProxy {
   readonly address: string;
   /** Connections stay open, bytes get lost in both directions; new connections are accepted and never answered. */
   freeze(): void;
+  /** As `freeze`, but the server sees its ends of the connections close, and waits for nobody any more. */
+  strand(): void;
   /** What the server says gets lost; what it is told arrives. */
   muffle(): void;
   /** New connections work again; frozen and muffled ones stay so. */
@@ -39,6 +41,7 @@ export interface TcpProxyOptions {
 export async function startTcpProxy(targetUrl: string, options: TcpProxyOptions = {}): Promise<TcpProxy> {
   const target = new URL(targetUrl);
   const sockets = new Set<net.Socket>();
+  const serverSides = new Set<net.Socket>();
   let frozen = false;
   let muffled = false;
   let server = createServer();
@@ -46,6 +49,8 @@ export async function startTcpProxy(targetUrl: string, options: TcpProxyOptions 
   function createServer(): net.Server {
     return net.createServer((near) => {
       const far = net.connect(Number(target.port), target.hostname);
+      serverSides.add(far);
+      far.once("close", () => serverSides.delete(far));
       let lost = false;
       let deaf = false;
       let answerTo: ((lost: Buffer) => void) | undefined;
@@ -73,7 +78,7 @@ export async function startTcpProxy(targetUrl: string, options: TcpProxyOptions 
         from.on("error", () => {});
         from.on("close", () => {
           sockets.delete(from);
-          to.destroy();
+          if (from === near || !frozen) to.destroy();
         });
       }
     });
@@ -101,6 +106,10 @@ export async function startTcpProxy(targetUrl: string, options: TcpProxyOptions 
       return changed.href;
     },
     freeze: () => void (frozen = true),
+    strand: () => {
+      frozen = true;
+      for (const socket of serverSides) socket.destroy();
+    },
     muffle: () => void (muffled = true),
     thaw: () => void (frozen = muffled = false),
     cut,
