@@ -6,15 +6,14 @@
  * history that does not change, which a cache may answer; `deep` a page at another place each time, which none can;
  * `importer` the first page of the one who imports, which changes with every batch.
  */
-import { mkdtemp, rm } from "node:fs/promises";
 import { Agent, request as httpRequest } from "node:http";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { writeListenerArchive } from "./support/largeArchive.js";
 import { BenchClient, startProduct } from "./support/product.js";
 import { random } from "./support/spotifyArchive.js";
 import { percentile, ratio } from "./support/statistics.js";
+import { scratchFolder } from "./support/scratch.js";
 
 const PACE_MS = 50;
 const READER_ROWS = 100_000;
@@ -28,11 +27,11 @@ type Times = Record<Page, number[]>;
 export async function run(args: readonly string[]): Promise<void> {
   const rows = Number(args[0] ?? 1_000_000);
   const idleMs = Number(args[1] ?? 30) * 1000;
-  const folder = await mkdtemp(path.join(tmpdir(), "playlog-reading-"));
+  const folder = scratchFolder();
   const product = await startProduct();
   try {
     const archive = async (name: string, count: number, seed: number): Promise<string> => {
-      const file = path.join(folder, name);
+      const file = path.join(folder.path, name);
       await writeListenerArchive(file, { rows: count, partRows: 20_000, seed });
       return file;
     };
@@ -51,7 +50,7 @@ export async function run(args: readonly string[]): Promise<void> {
     report({ before, during, after });
   } finally {
     await product.stop();
-    await rm(folder, { recursive: true, force: true });
+    folder.remove();
   }
 }
 

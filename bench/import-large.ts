@@ -6,14 +6,13 @@
  * length, in the same run. The large one draws from five times as many tracks. Last, the small archive of another listener
  * is imported on top of all that.
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { writeListenerArchive } from "./support/largeArchive.js";
 import { measure } from "./support/meter.js";
 import type { Cost } from "./support/meter.js";
 import { startProduct } from "./support/product.js";
 import type { Product } from "./support/product.js";
+import { scratchFolder } from "./support/scratch.js";
 import { ratio } from "./support/statistics.js";
 
 const PART_ROWS = 20_000;
@@ -24,11 +23,11 @@ export async function run(args: readonly string[]): Promise<void> {
   const rows = Number(args[0] ?? 5_000_000);
   const tracks = Number(args[1] ?? 300_000);
   const smallRows = Number(args[2] ?? 250_000);
-  const folder = await mkdtemp(path.join(tmpdir(), "playlog-large-"));
+  const folder = scratchFolder();
   const product = await startProduct();
   try {
     const make = async (name: string, options: { rows: number; seed: number; tracks?: number }) => {
-      const file = path.join(folder, name);
+      const file = path.join(folder.path, name);
       const made = await writeListenerArchive(file, { ...options, partRows: PART_ROWS });
       console.log(
         `${name}: ${options.rows.toLocaleString("en")} records in ${made.parts} files, ` +
@@ -63,7 +62,7 @@ large / small: ${ratio(rows / main.seconds / smallRate)}, goal ${GOAL}
 database: ${((full - bare) / rows).toFixed(0)} MB for each million plays, indexes, catalogue and ledger included`);
   } finally {
     await product.stop();
-    await rm(folder, { recursive: true, force: true });
+    folder.remove();
   }
 }
 

@@ -8,12 +8,12 @@
  * import is closed, through HTTP, Temporal and PostgreSQL.
  */
 import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { measure } from "./support/meter.js";
 import { startProduct } from "./support/product.js";
 import type { Product } from "./support/product.js";
+import { scratchFolder } from "./support/scratch.js";
 import { listenerRecords } from "./support/spotifyArchive.js";
 import { median, ratio } from "./support/statistics.js";
 
@@ -42,12 +42,12 @@ interface Outcome {
 /** Runs the benchmark against the servers named in the environment and prints its figures. */
 export async function run(args: readonly string[]): Promise<void> {
   const rounds = Number(args[1] ?? 3);
-  const folder = await mkdtemp(path.join(tmpdir(), "playlog-peers-"));
+  const folder = scratchFolder();
   try {
-    const file = path.join(folder, FILENAME);
+    const file = path.join(folder.path, FILENAME);
     await writeFile(file, await (args[0] === undefined ? madeUp() : readFile(args[0])));
     const records = (JSON.parse(await readFile(file, "utf8")) as unknown[]).length;
-    const maloja = await Maloja.install(folder);
+    const maloja = await Maloja.install(folder.path);
     const product = await startProduct();
     try {
       await compare(product, maloja, file, records, rounds);
@@ -55,7 +55,7 @@ export async function run(args: readonly string[]): Promise<void> {
       await product.stop();
     }
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    folder.remove();
   }
 }
 

@@ -5,13 +5,12 @@
  * for a raw body and for a form, 1 GB each, sent as fast as the loopback takes them. The bytes are noise, so the import
  * itself ends at once.
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { writeNoise } from "./support/largeArchive.js";
 import { measure } from "./support/meter.js";
 import { startProduct } from "./support/product.js";
 import type { Envelope, Product } from "./support/product.js";
+import { scratchFolder } from "./support/scratch.js";
 
 const GOAL_MB = 250;
 const LAG_P99 = "nodejs_eventloop_lag_p99_seconds";
@@ -27,10 +26,10 @@ const FORM: Envelope = {
 /** Runs the benchmark against the servers named in the environment and prints its figures. */
 export async function run(args: readonly string[]): Promise<void> {
   const megabytes = Number(args[0] ?? 1000);
-  const folder = await mkdtemp(path.join(tmpdir(), "playlog-upload-"));
+  const folder = scratchFolder();
   const product = await startProduct();
   try {
-    const file = path.join(folder, "noise.zip");
+    const file = path.join(folder.path, "noise.zip");
     await writeNoise(file, megabytes * 1e6);
     console.log(`
 | body of ${megabytes} MB | MB/s | api peak MB | api CPU ms for each MB | event loop away, p99 ms |
@@ -44,7 +43,7 @@ export async function run(args: readonly string[]): Promise<void> {
     console.log(`goal: below ${GOAL_MB} MB`);
   } finally {
     await product.stop();
-    await rm(folder, { recursive: true, force: true });
+    folder.remove();
   }
 }
 

@@ -1,14 +1,13 @@
 /** The whole of playlog for a benchmark: a database of its own, an api and a worker, and a client of that api. */
 import { createReadStream } from "node:fs";
-import { mkdtemp, rm, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { migrateToLatest } from "../../db/migrate.js";
 import { WORKER_NODE_OPTIONS } from "../../dev/app.js";
 import { freePort, startEntry, type RunningEntry } from "../../test/support/processes.js";
+import { scratchFolder } from "./scratch.js";
 
 const ENDED = ["completed", "completed_with_errors", "failed", "cancelled"];
 /** Access tokens live for ten minutes. */
@@ -45,8 +44,8 @@ export interface Product {
 
 /** Starts it against the servers named in the environment, as `npm start` would; `stop` leaves nothing behind. */
 export async function startProduct(options: ProductOptions = {}): Promise<Product> {
-  const home = await mkdtemp(path.join(tmpdir(), "playlog-bench-"));
-  const undo: (() => Promise<unknown>)[] = [() => rm(home, { recursive: true, force: true })];
+  const home = scratchFolder();
+  const undo: (() => unknown)[] = [home.remove];
   const stop = async (): Promise<void> => {
     for (const step of undo.splice(0).reverse()) await step();
   };
@@ -57,7 +56,7 @@ export async function startProduct(options: ProductOptions = {}): Promise<Produc
     const opsPort = await freePort();
     const env = {
       DATABASE_URL: database.url,
-      PLAYLOG_HOME: home,
+      PLAYLOG_HOME: home.path,
       PORT: String(port),
       TEMPORAL_TASK_QUEUE: `bench-${process.pid}-${port}`,
       LOG_LEVEL: "warn",
@@ -110,14 +109,12 @@ async function createDatabase(): Promise<{ url: string; admin: pg.Client; drop: 
   const server = process.env["DATABASE_URL"];
   if (!server) throw new Error("DATABASE_URL is not set: run this through `npm run bench -- NAME`");
   const name = `playlog_bench_${process.pid}`;
-  const owner = new pg.Client({ connectionString: server });
-  await owner.connect();
+  const owner = await connect(server);
   await owner.query(`create database ${name}`);
   const url = new URL(server);
   url.pathname = `/${name}`;
   await migrateToLatest(url.href);
-  const admin = new pg.Client({ connectionString: url.href });
-  await admin.connect();
+  const admin = await connect(url.href);
   return {
     url: url.href,
     admin,
@@ -127,6 +124,13 @@ async function createDatabase(): Promise<{ url: string; admin: pg.Client; drop: 
       await owner.end();
     },
   };
+}
+
+async function connect(connectionString: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString });
+  client.on("error", () => undefined); // the bench was told to end, and its servers went first
+  await client.connect();
+  return client;
 }
 
 /** What an upload consists of: bytes, or the path of a file that is streamed. */
