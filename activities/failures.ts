@@ -7,19 +7,24 @@ import { ImportError } from "../services/import/verdicts.js";
 import { isPassing } from "../services/import/waiting.js";
 import { NON_RETRYABLE_FAILURES } from "../workflows/contracts.js";
 
-/** The setting's default. */
-const OUTAGE_RETRY_MS = 5000;
+/** How often the step was tried, this time included, and the pause after an outage in milliseconds. */
+export interface Tries {
+  readonly tries: number;
+  readonly outageRetryMs: number;
+}
+
+/** The pauses after a failure whose cause nobody knows: 1 s, 2 s, 4 s and so on, up to two minutes. */
+const FIRST_RETRY_MS = 1000;
+const LONGEST_RETRY_MS = 120_000;
 
 /**
  * The failure to throw from an activity. Errors of a kind that running again may cure stay retryable; their
  * messages are replaced when they come from the database, for those can quote rows, and a history outlives an account.
- * What is sure to pass is tried again every `outageRetryMs`, however long it takes; the rest at growing intervals.
+ * What is sure to pass is tried again every `outageRetryMs`, however long it takes; the rest at growing intervals. Both
+ * are said here and not in the policy of the step, because that one also counts for a step that lost its worker: the
+ * next one shall have it at once.
  */
-export function toFailure(
-  error: unknown,
-  signal: AbortSignal,
-  outageRetryMs: number = OUTAGE_RETRY_MS,
-): Error {
+export function toFailure(error: unknown, signal: AbortSignal, { tries, outageRetryMs }: Tries): Error {
   if (signal.aborted && isShutdown(signal.reason)) {
     // Not cancelled at all: another worker, or this one after its restart, goes on from the last batch.
     return ApplicationFailure.create({
@@ -35,20 +40,20 @@ export function toFailure(
   }
   if (error instanceof JobClosedError) return nonRetryable("job_closed", error.message);
   if (error instanceof ImportError) {
-    const final = NON_RETRYABLE_FAILURES.some((type) => type === error.code);
-    return final
-      ? nonRetryable(error.code, error.message)
-      : ApplicationFailure.retryable(error.message, error.code);
+    if (NON_RETRYABLE_FAILURES.some((type) => type === error.code))
+      return nonRetryable(error.code, error.message);
   }
-  const { message, type } = describe(error);
   return ApplicationFailure.create({
-    message,
-    type,
-    ...(isPassing(error) ? { nextRetryDelay: outageRetryMs } : {}),
+    ...describe(error),
+    nextRetryDelay: isPassing(error) ? outageRetryMs : growingDelayMs(tries),
   });
 }
 
+const growingDelayMs = (tries: number): number =>
+  Math.min(FIRST_RETRY_MS * 2 ** (tries - 1), LONGEST_RETRY_MS);
+
 function describe(error: unknown): { message: string; type: string } {
+  if (error instanceof ImportError) return { message: error.message, type: error.code };
   const state = sqlState(error);
   if (state !== null) return { message: `The database reported ${state}`, type: "database" };
   if (error instanceof Error) return { message: error.message, type: error.name };

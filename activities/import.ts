@@ -41,7 +41,7 @@ export function createImportActivities({
           });
         const outage = outageOf(error);
         if (outage !== null) await steps.noteWaiting(ref, outage);
-        throw toFailure(error, context.cancellationSignal, outageRetryMs);
+        throw toFailure(error, context.cancellationSignal, { tries: attempt, outageRetryMs });
       } finally {
         pulse.stop();
       }

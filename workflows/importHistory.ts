@@ -201,24 +201,34 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
   }
 }
 
+/**
+ * A step that failed says itself when it is to be tried again. What the policy says counts for one that was lost with
+ * its worker: another one takes it over within seconds, however often that happened before.
+ */
+const afterLostWorker = {
+  initialInterval: "2 seconds",
+  backoffCoefficient: 2,
+  maximumInterval: "10 seconds",
+} as const;
+
 /** Never an execution timeout anywhere: it would end the workflow without its clean-up. */
 function activitiesFor(heartbeatTimeoutMs: number) {
   const partOptions = {
     startToCloseTimeout: "60 minutes",
     heartbeatTimeout: heartbeatTimeoutMs,
     scheduleToCloseTimeout: "24 hours",
-    retry: { initialInterval: "2 seconds", backoffCoefficient: 2, maximumInterval: "5 minutes" },
+    retry: afterLostWorker,
   } as const;
   const { importPart } = proxyActivities<Pick<ImportActivities, "importPart">>(partOptions);
   const { prepare } = proxyActivities<Pick<ImportActivities, "prepare">>({
     startToCloseTimeout: "15 minutes",
     heartbeatTimeout: heartbeatTimeoutMs,
     scheduleToCloseTimeout: "24 hours",
-    retry: { initialInterval: "2 seconds", backoffCoefficient: 2, maximumInterval: "2 minutes" },
+    retry: afterLostWorker,
   });
   const shortStep = {
     startToCloseTimeout: "60 seconds",
-    retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "1 minute" },
+    retry: afterLostWorker,
   } as const;
   const { openParts, failPart, finish } = proxyActivities<
     Pick<ImportActivities, "openParts" | "failPart" | "finish">

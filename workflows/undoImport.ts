@@ -13,7 +13,7 @@ export async function undoImport(input: UndoInput): Promise<UndoResult> {
   const acts = proxyActivities<Pick<ImportActivities, "undoImport">>({
     startToCloseTimeout: "60 minutes",
     heartbeatTimeout: heartbeatTimeoutMs,
-    retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "1 minute" },
+    retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "10 seconds" },
   });
   return CancellationScope.nonCancellable(async () => {
     showPhase(input, "undoing");

@@ -100,8 +100,8 @@ describe("an import that waits for a dependency", () => {
 
   it("is tried again soon and steadily for what will pass, ever later for the rest, and never for what is lost", async () => {
     const { signal } = new AbortController();
-    const failure = (error: unknown): ApplicationFailure => {
-      const result = toFailure(error, signal, 1234);
+    const failure = (error: unknown, tries = 1): ApplicationFailure => {
+      const result = toFailure(error, signal, { tries, outageRetryMs: 1234 });
       expect(result).to.be.instanceOf(ApplicationFailure);
       return result as ApplicationFailure;
     };
@@ -113,10 +113,12 @@ describe("an import that waits for a dependency", () => {
       storageError(systemError("EIO")),
     ];
     for (const error of passing)
-      expect(failure(error)).to.include({ nextRetryDelay: 1234, nonRetryable: false });
+      for (const tries of [1, 50])
+        expect(failure(error, tries)).to.include({ nextRetryDelay: 1234, nonRetryable: false });
     for (const error of [await raised("40P01"), await raised("57014"), new Error("a fault")]) {
       expect(failure(error).nonRetryable).to.equal(false);
-      expect(failure(error).nextRetryDelay ?? null).to.equal(null);
+      const pauses = [1, 2, 3, 4, 8, 9, 1000].map((tries) => failure(error, tries).nextRetryDelay);
+      expect(pauses).to.deep.equal([1000, 2000, 4000, 8000, 120_000, 120_000, 120_000]);
     }
     expect(failure(new ImportError("storage_lost"))).to.include({
       type: "storage_lost",
