@@ -12,14 +12,17 @@ export async function run(): Promise<void> {
 
 export const STOP_HINT = "  Stop with Ctrl-C";
 
-/** The first line is one for machines to wait for. */
+/** The first line is one for machines to wait for; the others come with it, in one piece. */
 export function announce(app: App, more: readonly string[]): void {
-  console.log(`playlog ready: ${app.url}`);
-  console.log(`  API docs     ${app.docsUrl}`);
-  if (app.temporalUiUrl !== undefined) console.log(`  Temporal UI  ${app.temporalUiUrl}`);
-  console.log(`  Metrics      ${app.metricsUrls.join("  ")}`);
-  console.log(`  Data, logs   ${app.home}`);
-  for (const line of more) console.log(line);
+  const lines = [
+    `playlog ready: ${app.url}`,
+    `  API docs     ${app.docsUrl}`,
+    ...(app.temporalUiUrl === undefined ? [] : [`  Temporal UI  ${app.temporalUiUrl}`]),
+    `  Metrics      ${app.metricsUrls.join("  ")}`,
+    `  Data, logs   ${app.home}`,
+    ...more,
+  ];
+  console.log(lines.join("\n"));
 }
 
 /**

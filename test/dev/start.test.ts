@@ -75,7 +75,7 @@ describe("npm start", function () {
       "the ready line",
       () => {
         if (over) throw new Error(`ended before it was ready:\n${run.output()}`);
-        return /^playlog ready: (\S+)$/m.exec(run.output())?.[1];
+        return /^playlog ready: (\S+)$[^]*Stop with Ctrl-C/m.exec(run.output())?.[1];
       },
       100_000,
     );
