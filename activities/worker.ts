@@ -1,5 +1,4 @@
 /** Entry point of the worker: settings, connections, activities, reconciler; and the way back in the opposite order. */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Worker } from "@temporalio/worker";
 import { ConfigError, loadConfig } from "../config.js";
 import type { Config } from "../config.js";
@@ -8,12 +7,10 @@ import type { Database } from "../db/knex.js";
 import { migrationStatus } from "../db/migrate.js";
 import { addPoolMetrics } from "../db/poolMetrics.js";
 import { TemporalImportQueue } from "../services/import/queues/TemporalImportQueue.js";
-import { deleteOrphanedUploads } from "../services/import/orphanedUploads.js";
-import { closeLateCancels, reconcile } from "../services/import/reconciler.js";
-import type { ReconcileResult } from "../services/import/reconciler.js";
 import type { StepsDependencies } from "../services/import/stepContext.js";
 import { createImportSteps } from "../services/import/steps.js";
 import { FileBlobStore } from "../services/storage/FileBlobStore.js";
+import { repeat } from "../services/upkeep.js";
 import { onEndOfProcess, settingsOrExit } from "../utils/entryPoint.js";
 import { createLogger } from "../utils/logger.js";
 import type { Logger } from "../utils/logger.js";
@@ -32,12 +29,11 @@ import { registerSearchAttributes } from "./searchAttributes.js";
 import { addSpoolMetrics } from "./spoolMetrics.js";
 import { installTemporalRuntime } from "./temporalRuntime.js";
 import type { TemporalMetrics } from "./temporalRuntime.js";
+import { upkeepTasks } from "./upkeep.js";
 
 const CONNECT_PATIENCE_MS = 5 * 60 * 1000;
 /** A batch is a second's work; a statement that takes this long is stuck. */
 const STATEMENT_TIMEOUT_MS = 60_000;
-const LATE_CANCELS_INTERVAL_MS = 2000;
-const ORPHANS_INTERVAL_MS = 60 * 60 * 1000;
 /** Time kept back from the grace period for closing connections. */
 const CLOSING_MS = 1000;
 
@@ -105,15 +101,12 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
         sweepSpool: (olderThanMs: number) => blobs.sweep(olderThanMs),
       };
       const reconciling = new AbortController();
-      const every = (intervalMs: number, name: string, pass: () => Promise<unknown>): Promise<void> =>
-        repeat(name, pass, intervalMs, reconciling.signal, log);
-      const upkeep = [
-        every(config.imports.reconcileIntervalMs, "reconciling", () =>
-          observedPass(metrics, () => reconcile(deps)),
-        ),
-        every(LATE_CANCELS_INTERVAL_MS, "closing cancelled imports", () => closeLateCancels(deps)),
-        every(ORPHANS_INTERVAL_MS, "deleting orphaned uploads", () => deleteOrphanedUploads(deps)),
-      ];
+      const tasks = upkeepTasks({
+        ...deps,
+        reconcileIntervalMs: config.imports.reconcileIntervalMs,
+        workerMetrics: metrics,
+      });
+      const upkeep = tasks.map((task) => repeat(task, reconciling.signal, log));
       const working = created.run();
       process.send?.("ready");
       log.info("worker ready", {
@@ -163,33 +156,6 @@ interface OpsSources {
   readonly temporalMetrics: TemporalMetrics;
   readonly backlog: BacklogReader;
   readonly health: () => Promise<WorkerHealth>;
-}
-
-async function observedPass(metrics: WorkerMetrics, pass: () => Promise<ReconcileResult>): Promise<void> {
-  try {
-    metrics.reconciled(await pass());
-  } catch (error) {
-    metrics.reconciled(undefined);
-    throw error;
-  }
-}
-
-/** Once now, then again `intervalMs` after the end of each pass. A pass that fails is logged, and the next one tried. */
-async function repeat(
-  name: string,
-  pass: () => Promise<unknown>,
-  intervalMs: number,
-  signal: AbortSignal,
-  log: Logger,
-): Promise<void> {
-  while (!signal.aborted) {
-    try {
-      await pass();
-    } catch (error) {
-      log.warn(`${name} failed`, { error });
-    }
-    await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
-  }
 }
 
 /**

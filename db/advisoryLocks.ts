@@ -6,6 +6,9 @@ export const ADVISORY_LOCKS = {
   migrate: 7_305_521,
   firstAccount: 7_305_522,
   reconcile: 7_305_523,
+  searchIndex: 7_305_524,
+  statistics: 7_305_525,
+  popularity: 7_305_526,
 } as const;
 
 /**

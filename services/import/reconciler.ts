@@ -6,6 +6,7 @@ import type { Pool } from "pg";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import type { Logger } from "../../utils/logger.js";
 import type { BlobStore } from "../storage/BlobStore.js";
+import { onlyOnce } from "../upkeep.js";
 import { closeJob } from "./closing.js";
 import type { Ending } from "./closing.js";
 import type { ImportQueue, QueueState } from "./ImportQueue.js";
@@ -57,30 +58,14 @@ const STALE_UPLOAD_MS = 60 * 60 * 1000;
 
 /** One pass. Throws what the database throws; a queue that does not answer only ends its own part of the pass. */
 export async function reconcile(deps: ReconcilerDependencies): Promise<ReconcileResult> {
-  const nothing = { acted: false, ...NOTHING_DONE, blobsDeleted: 0 };
-  const client = await deps.pool.connect();
-  let failure: Error | undefined;
-  try {
-    const lock = await client.query<{ held: boolean }>("select pg_try_advisory_lock($1) as held", [
-      ADVISORY_LOCKS.reconcile,
-    ]);
-    if (lock.rows[0]?.held !== true) return nothing;
-    try {
-      const queueWork = await withQueue(deps);
-      const blobsDeleted = await deleteBlobs(deps);
-      await deps.pool.query("delete from idempotency_keys where created_at < now() - interval '24 hours'");
-      await deps.sweepSpool?.(STALE_UPLOAD_MS);
-      return { acted: true, ...queueWork, blobsDeleted };
-    } finally {
-      await client.query("select pg_advisory_unlock($1)", [ADVISORY_LOCKS.reconcile]);
-    }
-  } catch (error) {
-    failure = error instanceof Error ? error : new Error(String(error));
-    throw error;
-  } finally {
-    // A connection that failed is closed, and the lock with it.
-    client.release(failure);
-  }
+  const done = await onlyOnce(deps.pool, ADVISORY_LOCKS.reconcile, async () => {
+    const queueWork = await withQueue(deps);
+    const blobsDeleted = await deleteBlobs(deps);
+    await deps.pool.query("delete from idempotency_keys where created_at < now() - interval '24 hours'");
+    await deps.sweepSpool?.(STALE_UPLOAD_MS);
+    return { acted: true, ...queueWork, blobsDeleted };
+  });
+  return done ?? { acted: false, ...NOTHING_DONE, blobsDeleted: 0 };
 }
 
 const NOTHING_DONE = { started: 0, cancelled: 0, repaired: 0, woken: 0, undosStarted: 0 };
