@@ -3,7 +3,7 @@ import type Router from "@koa/router";
 import type Koa from "koa";
 import type { Config } from "../config.js";
 import type { Database } from "../db/knex.js";
-import type { UserRole } from "../db/models/enums.js";
+import type { TokenScope, UserRole } from "../db/models/enums.js";
 import type { AuthService } from "../services/auth/AuthService.js";
 import type { PageCache } from "../services/cache/PageCache.js";
 import type { RedisService } from "../services/cache/RedisService.js";
@@ -20,6 +20,8 @@ export interface Caller {
   readonly userId: string;
   readonly role: UserRole;
   readonly sessionId: string;
+  /** What a personal API token may do; null for a session, which may do everything its user may. */
+  readonly scopes: readonly TokenScope[] | null;
 }
 
 export interface AppState {

@@ -83,6 +83,14 @@ export class ConflictError extends AppError {
   }
 }
 
+/** 412: `If-Match` names a state that the resource is not in any more. */
+export class PreconditionFailedError extends AppError {
+  readonly status = 412;
+  constructor() {
+    super("precondition_failed", "This has changed since you read it; read it again");
+  }
+}
+
 /** 413: the body is larger than the limit for this address. */
 export class PayloadTooLargeError extends AppError {
   readonly status = 413;

@@ -18,7 +18,12 @@ export function authentication(auth: AuthService): AppMiddleware {
       const claims = readClaims(await verify(ctx), Date.now() / 1000);
       const session = claims === null ? null : await auth.findSession(claims);
       if (claims === null || session === null) throw new UnauthorizedError();
-      return { userId: session.userId, role: session.role, sessionId: claims.sessionId } satisfies Caller;
+      return {
+        userId: session.userId,
+        role: session.role,
+        sessionId: claims.sessionId,
+        scopes: null,
+      } satisfies Caller;
     };
     return next();
   };

@@ -6,6 +6,7 @@ import type { Scope } from "../../db/queries/cacheVersions.js";
 import type { Loaded, PageCache } from "../../services/cache/PageCache.js";
 import type { Page } from "../../services/cache/page.js";
 import type { AppContext, AppMiddleware } from "../types.js";
+import { bytesOf, tagOf, tagsIn, tagsOf } from "./entityTags.js";
 
 /** Gives requests their `ctx.state.pages`; `mount` uses it for endpoints that declare `cache` or `changes`. */
 export const caching =
@@ -75,23 +76,13 @@ function send(ctx: AppContext, { etag, encoding, body }: Page): void {
   ctx.body = body;
 }
 
-/** Strong tags name bytes, so the same answer has one for each encoding. */
-const tagOf = (etag: string, encoding: Page["encoding"]): string =>
-  encoding === "gzip" ? `"${etag}-gzip"` : `"${etag}"`;
-
 /** The tag by which the client knows this answer, in whichever encoding it has it; null when it does not. */
 function matching(header: string, etag: string): string | null {
   if (header === "") return null;
-  const tags = header.split(",").map((tag) => tag.trim().replace(/^W\//, ""));
-  const ours = [tagOf(etag, "identity"), tagOf(etag, "gzip")];
+  const tags = tagsIn(header).map((tag) => tag.replace(/^W\//, ""));
+  const ours = tagsOf(etag);
   if (tags.includes("*")) return tagOf(etag, "identity");
   return ours.find((tag) => tags.includes(tag)) ?? null;
-}
-
-/** Handlers set text, bytes or an object, as they would without a cache. */
-function bytesOf(body: unknown): Buffer {
-  if (Buffer.isBuffer(body)) return body;
-  return Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
 }
 
 /** The order in which a client names its parameters means nothing. */

@@ -4,8 +4,10 @@
  */
 import Joi from "joi";
 import type { Next } from "koa";
+import type { TokenScope, UserRole } from "../../db/models/enums.js";
 import type { Scope } from "../../db/queries/cacheVersions.js";
 import { NotFoundError } from "../../utils/errors.js";
+import { assertRole, assertScope } from "../policies/callers.js";
 import type { AppContext, AppMiddleware, AppRouter, Caller } from "../types.js";
 import { jsonBody, refuseBody } from "./body.js";
 import { answerCached } from "./cache.js";
@@ -48,6 +50,15 @@ export interface EndpointOptions<P, Q, B, A extends Access> {
   readonly tags: readonly string[];
   /** `user`: a valid access token is needed, and `caller` is set. */
   readonly auth: A;
+  /** The least role that may use it; everybody who is logged in when absent. */
+  readonly role?: UserRole;
+  /**
+   * What a personal API token needs to use it: `read` for GET and `write` for the rest by default. `session`: no token will
+   * do, because it could give itself more than it was given.
+   */
+  readonly scope?: TokenScope | "session";
+  /** `If-Match` is looked at: the handler calls `assertMatch`. */
+  readonly conditional?: boolean;
   /** A value that does not fit is 404, without a query. */
   readonly params?: Joi.ObjectSchema<P>;
   /** Without it, any query parameter is refused. */
@@ -104,6 +115,13 @@ const isEndpoint = (value: unknown): value is Endpoint =>
 export const endpointsOf = (exports: Readonly<Record<string, unknown>>): readonly Endpoint[] =>
   Object.values(exports).flat().filter(isEndpoint);
 
+/** What a personal API token needs for this endpoint. */
+export const scopeOf = ({
+  method,
+  scope,
+}: Pick<EndpointOptions<never, never, never, Access>, "method" | "scope">) =>
+  scope ?? (method === "get" ? "read" : "write");
+
 const noQuery = Joi.object({});
 
 const mounted = new WeakMap<AppRouter, Endpoint[]>();
@@ -135,7 +153,7 @@ export function mount<P, Q, B, A extends Access>(
   // The tuple type says that the last element, and only it, is the handler; at() and slice() lose that.
   const handler = rest.at(-1) as Handler<P, Q, B, A>;
   const middleware = rest.slice(0, -1) as AppMiddleware[];
-  const { method, path, auth, params, query = noQuery, changes = false } = declaration;
+  const { method, path, auth, params, query = noQuery, changes = false, role = "user" } = declaration;
   const readBody = bodyReader(declaration);
   if (declaration.cache !== undefined && (method !== "get" || auth !== "user")) {
     throw new Error(`${method} ${path} cannot be cached: there is no reader to keep it for`);
@@ -144,8 +162,11 @@ export function mount<P, Q, B, A extends Access>(
   const enter = async (ctx: AppContext & { readonly params: unknown }, next: Next): Promise<void> => {
     ctx.state.route = path;
     if (auth === "user") {
-      ctx.state.caller = await ctx.state.authenticate();
+      const caller = await ctx.state.authenticate();
+      ctx.state.caller = caller;
       ctx.set("Cache-Control", "no-store");
+      assertScope(caller, scopeOf(declaration));
+      assertRole(caller, role);
     }
     ctx.state.params = params === undefined ? {} : checkPath(params, ctx.params);
     await next();

@@ -45,6 +45,14 @@ const problem: Json = {
   additionalProperties: false,
 };
 
+const ifMatch: Json = {
+  name: "If-Match",
+  in: "header",
+  required: false,
+  description: "An `ETag` of this resource: change it only if it is still as it was then",
+  schema: { type: "string" },
+};
+
 const NOT_MODIFIED = "The client has this answer already: `If-None-Match` named its `ETag`";
 
 /** Version of the contract, not of the program. */
@@ -87,7 +95,11 @@ export function openApiDocument({ endpoints }: DocumentOptions): Json {
 
 function operation(endpoint: Endpoint): Json {
   const { operationId, summary, description, tags, auth, body } = endpoint;
-  const parameters = [...parametersOf(endpoint.params, "path"), ...parametersOf(endpoint.query, "query")];
+  const parameters = [
+    ...parametersOf(endpoint.params, "path"),
+    ...parametersOf(endpoint.query, "query"),
+    ...(endpoint.conditional === true ? [ifMatch] : []),
+  ];
   return {
     operationId,
     summary,
@@ -151,10 +163,14 @@ function responseOf(response: ResponseDoc): Json {
 }
 
 /** What every endpoint of a kind can answer, and what its declaration adds. */
-function problems({ method, auth, params, errors }: Endpoint): Json {
+function problems({ method, auth, params, errors, role, conditional }: Endpoint): Json {
   const said: Record<number, string> = {
     400: "Something in the request is not valid; `errors` names it",
     ...(auth === "user" ? { 401: "No valid access token" } : {}),
+    ...(auth === "user"
+      ? { 403: role === undefined ? "An API token without the scope" : `Your role is not ${role} or higher` }
+      : {}),
+    ...(conditional === true ? { 412: "`If-Match` names a state that is over" } : {}),
     ...(params === undefined ? {} : { 404: "There is nothing at this address, or it is not yours" }),
     // An endpoint that takes no body looks at what is sent all the same.
     ...(method === "get"

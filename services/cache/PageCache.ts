@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { gzip as gzipCallback } from "node:zlib";
 import { type Scope, scopeKey } from "../../db/queries/cacheVersions.js";
 import type { CacheVersions } from "./CacheVersions.js";
-import { decodePage, type Encoding, encodePage, type Page } from "./page.js";
+import { decodePage, type Encoding, encodePage, type Page, etagOf } from "./page.js";
 import type { RedisService } from "./RedisService.js";
 import { StoredKeys } from "./StoredKeys.js";
 
@@ -113,8 +113,6 @@ export class PageCache {
     return page;
   }
 }
-
-const etagOf = (body: Buffer): string => createHash("sha256").update(body).digest("base64url").slice(0, 22);
 
 const plainPage = (body: Buffer): Page => ({ etag: etagOf(body), encoding: "identity", body });
 
