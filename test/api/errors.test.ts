@@ -65,7 +65,7 @@ describe("errors of the api", () => {
   });
 
   it("name the methods an address does answer to", async () => {
-    const wrong = await app.as(user).delete("/api/v1/users/me");
+    const wrong = await app.as(user).delete("/health");
     expectProblem(wrong, 405, "method_not_allowed");
     expect(wrong.headers.get("allow")?.split(", ")).to.have.members(["GET", "HEAD", "OPTIONS"]);
     expectProblem(await app.anonymous.get("/api/v1/auth/login"), 405);

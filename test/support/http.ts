@@ -1,4 +1,8 @@
-/** A small HTTP client for tests: one answer shape, no hidden retries, no throwing on status. */
+/**
+ * A small HTTP client for tests: one answer shape, no hidden retries, no throwing on status. It throws when an answer is
+ * not as the OpenAPI document says.
+ */
+import { holdToContract } from "./contract.js";
 
 /** What a JSON body may turn out to be; tests look into it with expectations, which fail on anything else. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the one place where an answer has no type yet
@@ -42,7 +46,10 @@ export function httpClient(baseUrl: string, accessToken: string | null): Client 
       redirect: "manual",
       ...(body === undefined ? {} : { body, duplex: "half" }),
     });
-    return { status: response.status, headers: response.headers, body: await readBody(response) };
+    const { status, headers: answered } = response;
+    const answer = { status, headers: answered, body: await readBody(response) };
+    holdToContract({ method, path, status, contentType: answered.get("content-type"), body: answer.body });
+    return answer;
   };
   return {
     request,
