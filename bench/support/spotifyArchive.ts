@@ -24,7 +24,7 @@ export function random(seed: number): () => number {
 }
 
 /** Draws 0..n-1 with probability proportional to 1 / rank^exponent. */
-function zipf(n: number, exponent: number, next: () => number): () => number {
+export function zipf(n: number, exponent: number, next: () => number): () => number {
   const cumulative = new Float64Array(n);
   let sum = 0;
   for (let i = 0; i < n; i++) cumulative[i] = sum += 1 / (i + 1) ** exponent;

@@ -1,0 +1,155 @@
+/**
+ * Searching artists, albums and tracks: by words as they are typed, with slips where these find too little, and with one
+ * word left out where that finds nothing. See docs/adr/0016.
+ *
+ * The order of results: candidates are read most popular first, in runs of `RUN`, and each run is put in the order of its
+ * scores; the first one has those whose name is exactly the query beside the most popular. A cursor names the place in a
+ * run, so pages neither repeat nor lose anything while the index stands still.
+ */
+import { createHash } from "node:crypto";
+import type pg from "pg";
+import { type CatalogueItem, readByIds } from "../../db/queries/catalogue.js";
+import { CATALOGUE } from "../../db/queries/cacheVersions.js";
+import type { CatalogueEntity } from "../../db/models/enums.js";
+import { sqlState } from "../../db/errors.js";
+import type { Reads } from "../../db/replica.js";
+import { UnavailableError, ValidationError } from "../../utils/errors.js";
+import { decodeCursor, encodeCursor, isPositionNumber } from "../../utils/pagination.js";
+import { inTransaction } from "../import/writing/transaction.js";
+import { Finder, type Hit, NAMESAKES, type Place, RUN } from "./Finder.js";
+import { READINGS } from "./ranking.js";
+import { SearchSlots } from "./SearchSlots.js";
+import { type Query, readQuery } from "./words.js";
+
+export interface SearchRequest {
+  readonly q: string;
+  readonly entities: readonly CatalogueEntity[];
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+export type SearchResult = {
+  [E in CatalogueEntity]: {
+    readonly type: E;
+    /** From 0 to 1. */
+    readonly score: number;
+    readonly item: CatalogueItem<E>;
+  };
+}[CatalogueEntity];
+
+export interface SearchPage {
+  readonly data: readonly SearchResult[];
+  readonly nextCursor: string | null;
+}
+
+/** For one statement. */
+const TIMEOUT_MS = 500;
+const BOUNDS = `set transaction read only; set local statement_timeout = ${TIMEOUT_MS}; set local jit = off`;
+const QUERY_CANCELED = "57014";
+
+export class SearchService {
+  readonly #reads: Reads;
+  readonly #slots: SearchSlots;
+
+  /** At most `parallel` searches hold a connection at once. */
+  constructor({ reads, parallel }: { readonly reads: Reads; readonly parallel: number }) {
+    this.#reads = reads;
+    this.#slots = new SearchSlots(parallel);
+  }
+
+  /**
+   * One page of results. Throws `ValidationError` for a query without anything to search for and for a bad cursor,
+   * `UnavailableError` when too many search at once, or when the database does not find it out in time.
+   */
+  async search({ q, entities, limit, cursor }: SearchRequest): Promise<SearchPage> {
+    const query = readQuery(q);
+    if (query === null) throw nothingToSearchFor();
+    const list = listName(query, entities);
+    const place = cursor === undefined ? undefined : decodeCursor(list, cursor, placeOf);
+    return this.#slots.run(() =>
+      this.#bounded(async (client) => {
+        const finder = new Finder(client, query, entities);
+        const { hits, next } = await finder.page(limit, place);
+        return {
+          data: await withItems(client, hits),
+          nextCursor: next === null ? null : encodeCursor(list, partsOf(next)),
+        };
+      }),
+    );
+  }
+
+  /** Nothing is written, and no statement lasts. */
+  async #bounded<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    try {
+      return await this.#reads.run([CATALOGUE], (pool) =>
+        inTransaction(pool, async (client) => {
+          await client.query(BOUNDS);
+          return work(client);
+        }),
+      );
+    } catch (error) {
+      if (sqlState(error) === QUERY_CANCELED) throw tookTooLong(error);
+      throw error;
+    }
+  }
+}
+
+/** In the order of the hits, without those whose row is gone and the index does not know it yet. */
+async function withItems(client: pg.ClientBase, hits: readonly Hit[]): Promise<readonly SearchResult[]> {
+  const idsOf = (entity: CatalogueEntity): number[] =>
+    hits.filter((hit) => hit.entity === entity).map(({ id }) => id);
+  const found = async <E extends CatalogueEntity>(
+    entity: E,
+  ): Promise<ReadonlyMap<number, CatalogueItem<E>>> => {
+    const ids = idsOf(entity);
+    const items = ids.length === 0 ? [] : await readByIds(client, entity, ids);
+    return new Map(items.map((item) => [item.id, item]));
+  };
+  const artists = await found("artist");
+  const albums = await found("album");
+  const tracks = await found("track");
+  return hits.flatMap(({ entity, id, score }): readonly SearchResult[] => {
+    switch (entity) {
+      case "artist":
+        return resultOf(entity, score, artists.get(id));
+      case "album":
+        return resultOf(entity, score, albums.get(id));
+      case "track":
+        return resultOf(entity, score, tracks.get(id));
+    }
+  });
+}
+
+const resultOf = <E extends CatalogueEntity>(type: E, score: number, item: CatalogueItem<E> | undefined) =>
+  item === undefined ? [] : [{ type, score, item }];
+
+/** A name of bounded length, for a cursor to be refused under another query. */
+function listName(query: Query, entities: readonly CatalogueEntity[]): string {
+  const asked = JSON.stringify([query.name, entities.toSorted()]);
+  return `search-${createHash("sha256").update(asked).digest("base64url").slice(0, 16)}`;
+}
+
+const partsOf = ({ reading, offset, after }: Place): (string | number)[] => [
+  READINGS.indexOf(reading),
+  offset,
+  ...(after === undefined ? [] : [after.popularity, after.id, after.entity]),
+];
+
+function placeOf([readingNo, offset, popularity, id, entity, ...rest]: readonly unknown[]): Place | null {
+  const reading = isPositionNumber(readingNo) ? READINGS[readingNo] : undefined;
+  if (reading === undefined || !isPositionNumber(offset, RUN + NAMESAKES) || rest.length > 0) return null;
+  if (popularity === undefined && id === undefined && entity === undefined) return { reading, offset };
+  if (!isPositionNumber(popularity, 2 ** 31 - 1) || !isPositionNumber(id) || !isEntity(entity)) return null;
+  return { reading, offset, after: { popularity, id, entity } };
+}
+
+const isEntity = (part: unknown): part is CatalogueEntity =>
+  part === "artist" || part === "album" || part === "track";
+
+function nothingToSearchFor(): ValidationError {
+  const message = "q has no letter, digit or sign to search for";
+  return new ValidationError("The query string is not valid", [{ path: "q", code: "empty", message }]);
+}
+
+const tookTooLong = (cause: unknown): UnavailableError =>
+  new UnavailableError("search_timeout", "This search took too long; another word may help", 1, { cause });
