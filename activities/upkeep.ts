@@ -1,13 +1,24 @@
 /** What a worker does beside its imports. A task of another kind adds a line to the list. */
+import { pruneEnded } from "../services/auth/prune.js";
+import { refreshPopularity } from "../services/catalog/popularity.js";
 import { deleteOrphanedUploads } from "../services/import/orphanedUploads.js";
 import { closeLateCancels, reconcile } from "../services/import/reconciler.js";
 import type { ReconcilerDependencies } from "../services/import/reconciler.js";
+import { searchUpkeep } from "../services/search/upkeep.js";
+import { refreshStatistics } from "../services/stats/upkeep.js";
 import type { WorkerBlobStore } from "../services/storage/BlobStore.js";
 import type { UpkeepTask } from "../services/upkeep.js";
+import { startErases } from "../services/users/erasing.js";
 import type { WorkerMetrics } from "./metrics.js";
 
 const LATE_CANCELS_INTERVAL_MS = 2000;
 const ORPHANS_INTERVAL_MS = 60 * 60 * 1000;
+/** How often a look is taken at whether to count again; see services/catalog/popularity.ts. */
+const POPULARITY_INTERVAL_MS = 10_000;
+const PRUNE_INTERVAL_MS = 60 * 60 * 1000;
+const STATISTICS_INTERVAL_MS = 5000;
+/** New names are to be found within ten seconds. */
+const SEARCH_INTERVAL_MS = 2000;
 
 export interface UpkeepDependencies extends ReconcilerDependencies {
   readonly blobs: WorkerBlobStore;
@@ -18,7 +29,16 @@ export interface UpkeepDependencies extends ReconcilerDependencies {
 export const upkeepTasks = (deps: UpkeepDependencies): readonly UpkeepTask[] => [
   { name: "reconciling", everyMs: deps.reconcileIntervalMs, run: () => observedReconcile(deps) },
   { name: "closing cancelled imports", everyMs: LATE_CANCELS_INTERVAL_MS, run: () => closeLateCancels(deps) },
+  { name: "starting erases", everyMs: deps.reconcileIntervalMs, run: () => startErases(deps) },
+  { name: "making statistics", everyMs: STATISTICS_INTERVAL_MS, run: () => refreshStatistics(deps) },
   { name: "deleting orphaned uploads", everyMs: ORPHANS_INTERVAL_MS, run: () => deleteOrphanedUploads(deps) },
+  {
+    name: "deleting ended sessions and tokens",
+    everyMs: PRUNE_INTERVAL_MS,
+    run: () => pruneEnded(deps.pool),
+  },
+  { name: "updating the search index", everyMs: SEARCH_INTERVAL_MS, run: searchUpkeep(deps.pool) },
+  { name: "counting popularity", everyMs: POPULARITY_INTERVAL_MS, run: () => refreshPopularity(deps) },
 ];
 
 async function observedReconcile(deps: UpkeepDependencies): Promise<void> {

@@ -2,6 +2,8 @@
 import type { Config } from "../config.js";
 import type { Database } from "../db/knex.js";
 import type { DatabaseListener } from "../db/listener.js";
+import { primaryReads, ReplicaReads } from "../db/replica.js";
+import { ApiTokenStore } from "../services/auth/ApiTokenStore.js";
 import { AuthService } from "../services/auth/AuthService.js";
 import { PasswordHasher } from "../services/auth/passwords.js";
 import { RevocationWatch } from "../services/auth/RevocationWatch.js";
@@ -10,16 +12,25 @@ import type { SigningKeys } from "../services/auth/signingKeys.js";
 import { CacheVersions } from "../services/cache/CacheVersions.js";
 import { PageCache } from "../services/cache/PageCache.js";
 import type { RedisService } from "../services/cache/RedisService.js";
+import { HistoryEditor } from "../services/history/HistoryEditor.js";
+import { CatalogueService } from "../services/catalog/CatalogueService.js";
 import { HistoryService } from "../services/history/HistoryService.js";
 import type { ImportQueue } from "../services/import/ImportQueue.js";
 import { ImportService } from "../services/import/ImportService.js";
+import { Limiter } from "../services/limits/Limiter.js";
+import { SearchService } from "../services/search/SearchService.js";
+import { StatsService } from "../services/stats/StatsService.js";
 import type { BlobStore } from "../services/storage/BlobStore.js";
+import { ExportService } from "../services/users/export/ExportService.js";
 import { UserService } from "../services/users/UserService.js";
+import { TrustedProxies } from "../utils/clientAddress.js";
 import type { Logger } from "../utils/logger.js";
 import { ApiMetrics } from "./metrics/ApiMetrics.js";
 import { addDependencyMetrics } from "./metrics/dependencies.js";
 import { observePages } from "./metrics/observePages.js";
+import { observeReplica } from "./metrics/observeReplica.js";
 import { observeUploads } from "./metrics/observeUploads.js";
+import { RequestLimits } from "./middleware/rateLimit.js";
 import type { AppDeps } from "./types.js";
 
 export interface Connections {
@@ -39,11 +50,22 @@ export function composeServices(connections: Connections): AppDeps {
   const metrics = new ApiMetrics();
   addDependencyMetrics(metrics, { database, redis });
   const blobs = observeUploads(connections.blobs, metrics);
-  const versions = new CacheVersions({ listener, pool: database.pool });
+  const { pool: primary, replica } = database;
+  const reads =
+    replica === undefined
+      ? primaryReads(primary)
+      : new ReplicaReads({ primary, replica, listener, log, observe: observeReplica(metrics, replica) });
+  const versions = new CacheVersions({
+    listener,
+    pool: primary,
+    sawPrimary: (scopes) => reads.sawPrimary(scopes),
+  });
+  const passwords = new PasswordHasher({ cost: config.auth.bcryptCost });
   const auth = new AuthService({
     database,
     sessions: new SessionStore({ database, redis, watch: new RevocationWatch(listener), versions }),
-    passwords: new PasswordHasher({ cost: config.auth.bcryptCost }),
+    tokens: new ApiTokenStore({ database, versions }),
+    passwords,
     keys,
     registration: config.auth.registration,
     log,
@@ -59,6 +81,7 @@ export function composeServices(connections: Connections): AppDeps {
   return {
     config,
     database,
+    reads,
     redis,
     pages: new PageCache({ redis, versions, observe: observePages(metrics) }),
     queue,
@@ -66,8 +89,29 @@ export function composeServices(connections: Connections): AppDeps {
     metrics,
     log,
     auth,
-    users: new UserService({ database }),
-    history: new HistoryService({ pool: database.pool }),
+    limits: requestLimits(connections, metrics),
+    users: new UserService({ database, passwords, queue, log }),
+    exports: new ExportService({ pool: database.pool }),
+    history: new HistoryService({ pool: database.pool, reads }),
+    historyEditor: new HistoryEditor({ pool: database.pool }),
+    catalogue: new CatalogueService({ pool: database.pool, reads }),
+    stats: new StatsService({ pool: database.pool, reads }),
+    search: new SearchService({ reads, parallel: searchesAtOnce(config.database.poolMax) }),
     imports,
   };
+}
+
+/** The other connections are for what is quick. */
+const searchesAtOnce = (connections: number): number => Math.max(1, Math.floor(connections / 2));
+
+function requestLimits({ config, redis, log }: Connections, metrics: ApiMetrics): RequestLimits | null {
+  const { enabled, rates, trustedProxies } = config.limits;
+  if (!enabled) return null;
+  return new RequestLimits({
+    limiter: new Limiter(redis),
+    rates,
+    proxies: new TrustedProxies(trustedProxies),
+    log,
+    refused: (limit) => metrics.rateLimited(limit),
+  });
 }

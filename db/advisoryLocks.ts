@@ -9,10 +9,15 @@ export const ADVISORY_LOCKS = {
   searchIndex: 7_305_524,
   statistics: 7_305_525,
   popularity: 7_305_526,
+  catalogue: 7_305_527,
 } as const;
 
 /**
- * SQL of the key of the lock on one user's plays; the user's id is parameter 1. A batch of an import takes it shared,
- * whoever removes plays takes it alone: between looking for a play and claiming it, none may vanish.
+ * SQL of the key of the lock on one user's plays, for SQL that gives the user's id. A batch of an import takes it shared,
+ * whoever removes or moves plays takes it alone: between looking for a play and claiming it, none may vanish.
  */
-export const USER_PLAYS_LOCK = "hashtextextended('playlog user ' || $1::text, 0)";
+export const userPlaysLock = (userId: string): string =>
+  `hashtextextended('playlog user ' || ${userId}::text, 0)`;
+
+/** The same, where the user's id is parameter 1. */
+export const USER_PLAYS_LOCK = userPlaysLock("$1");

@@ -90,6 +90,15 @@ AS $function$
       perform pg_notify('playlog_changed', concat_ws(' ', changed_topic, changed_owner, stamp));
     end $function$;
 
+CREATE OR REPLACE FUNCTION public.api_token_ended()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    begin
+      perform announce_change('account', id) from users where id = old.user_id; -- else it goes with its account
+      return null;
+    end $function$;
+
 CREATE OR REPLACE FUNCTION public.forget_external_ids()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -99,6 +108,80 @@ AS $function$
         return null;
       end
     $function$;
+
+CREATE OR REPLACE FUNCTION public.note_alias()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    declare
+      -- The rows are of three tables; what they have in common is read by name.
+      alias jsonb := to_jsonb(coalesce(new, old));
+    begin
+      insert into search_changes (entity, ids, renamed)
+      values (tg_argv[0], array[(alias ->> (tg_argv[0] || '_id'))::bigint], true);
+      return null;
+    end $function$;
+
+CREATE OR REPLACE FUNCTION public.note_artist_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    begin
+      insert into search_changes (entity, ids, renamed)
+      select 'artist', array_agg(id), renamed
+        from (select n.id, n.name is distinct from o.name as renamed, (row_number() over () - 1) / 5000 as piece
+                from after_change n join before_change o on o.id = n.id
+               where (n.name, n.popularity) is distinct from (o.name, o.popularity)) c
+       group by piece, renamed;
+      return null;
+    end $function$;
+
+CREATE OR REPLACE FUNCTION public.note_catalogue_delete()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    begin
+      insert into search_changes (entity, ids, renamed)
+      select tg_argv[0], array_agg(id), false
+        from (select id, (row_number() over () - 1) / 5000 as piece from gone) g group by piece;
+      return null;
+    end $function$;
+
+CREATE OR REPLACE FUNCTION public.note_catalogue_insert()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    begin
+      insert into search_changes (entity, ids, renamed)
+      select tg_argv[0], array_agg(id), false
+        from (select id, (row_number() over () - 1) / 5000 as piece from added) a group by piece;
+      return null;
+    end $function$;
+
+CREATE OR REPLACE FUNCTION public.note_moved_plays()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    begin
+      insert into stats_moves (user_id)
+      select distinct n.user_id from plays_then o join plays_now n using (id)
+       where (o.artist_id, o.track_id) is distinct from (n.artist_id, n.track_id) or o.album_id is distinct from n.album_id;
+      return null;
+    end $function$;
+
+CREATE OR REPLACE FUNCTION public.note_title_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    begin
+      insert into search_changes (entity, ids, renamed)
+      select tg_argv[0], array_agg(id), false
+        from (select n.id, (row_number() over () - 1) / 5000 as piece
+                from after_change n join before_change o on o.id = n.id
+               where (n.title, n.artist_id, n.popularity) is distinct from (o.title, o.artist_id, o.popularity)) c
+       group by piece;
+      return null;
+    end $function$;
 
 CREATE OR REPLACE FUNCTION public.session_deleted()
  RETURNS trigger
@@ -117,6 +200,16 @@ AS $function$
       perform pg_notify('playlog_session_revoked', new.id::text);
       return null;
     end $function$;
+
+create table album_aliases (
+  artist_id bigint not null,
+  title_key text collate "C" not null,
+  album_id bigint not null,
+  constraint album_aliases_pkey PRIMARY KEY (artist_id, title_key),
+  constraint album_aliases_key_size CHECK (((octet_length(title_key) >= 1) AND (octet_length(title_key) <= 1000))),
+  constraint album_aliases_album_id_fkey FOREIGN KEY (album_id) REFERENCES albums(id) ON DELETE CASCADE,
+  constraint album_aliases_artist_id_fkey FOREIGN KEY (artist_id) REFERENCES artists(id) ON DELETE CASCADE
+);
 
 create table album_tracks (
   album_id bigint not null,
@@ -161,6 +254,14 @@ create table api_tokens (
   constraint api_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
 
+create table artist_aliases (
+  name_key text collate "C" not null,
+  artist_id bigint not null,
+  constraint artist_aliases_pkey PRIMARY KEY (name_key),
+  constraint artist_aliases_key_size CHECK (((octet_length(name_key) >= 1) AND (octet_length(name_key) <= 1000))),
+  constraint artist_aliases_artist_id_fkey FOREIGN KEY (artist_id) REFERENCES artists(id) ON DELETE CASCADE
+);
+
 create table artists (
   id bigint generated always as identity not null,
   name text not null,
@@ -182,6 +283,16 @@ create table cache_versions (
   version bigint not null,
   constraint cache_versions_pkey PRIMARY KEY (topic, owner)
 ) with (fillfactor=50);
+
+create table catalogue_merges (
+  entity text not null,
+  old_id bigint not null,
+  into_id bigint not null,
+  merged_at timestamp with time zone default now() not null,
+  constraint catalogue_merges_pkey PRIMARY KEY (entity, old_id),
+  constraint catalogue_merges_known_kind CHECK ((entity = ANY (ARRAY['artist'::text, 'album'::text, 'track'::text]))),
+  constraint catalogue_merges_not_itself CHECK ((into_id <> old_id))
+);
 
 create table connections (
   id uuid not null,
@@ -365,6 +476,16 @@ create table import_rows (
   constraint import_rows_part FOREIGN KEY (job_id, part_no) REFERENCES import_parts(job_id, part_no) ON DELETE CASCADE
 );
 
+create table invites (
+  id uuid not null,
+  code_hash bytea not null,
+  created_at timestamp with time zone default now() not null,
+  expires_at timestamp with time zone not null,
+  used_at timestamp with time zone,
+  constraint invites_pkey PRIMARY KEY (id),
+  constraint invites_code_once UNIQUE (code_hash)
+);
+
 create table listening_history (
   id bigint generated always as identity not null,
   user_id uuid not null,
@@ -399,6 +520,63 @@ create table listening_history (
   constraint plays_user FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
 
+create table play_link_overrides (
+  user_id uuid not null,
+  first_key bytea not null,
+  second_key bytea not null,
+  created_at timestamp with time zone default now() not null,
+  constraint play_link_overrides_once PRIMARY KEY (user_id, first_key, second_key),
+  constraint play_link_overrides_key_size CHECK (((octet_length(first_key) = 16) AND (octet_length(second_key) = 16))),
+  constraint play_link_overrides_ordered CHECK ((first_key < second_key)),
+  constraint play_link_overrides_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+
+create table popularity_state (
+  id smallint default 1 not null,
+  seen text default ''::text not null,
+  pending boolean default false not null,
+  finished_at timestamp with time zone,
+  took_ms integer default 0 not null,
+  constraint popularity_state_pkey PRIMARY KEY (id),
+  constraint popularity_state_one_row CHECK ((id = 1))
+);
+
+create table search_changes (
+  id bigint generated always as identity not null,
+  entity text not null,
+  ids bigint[] not null,
+  renamed boolean not null,
+  constraint search_changes_pkey PRIMARY KEY (id),
+  constraint search_changes_known_entity CHECK ((entity = ANY (ARRAY['artist'::text, 'album'::text, 'track'::text])))
+);
+
+create table search_documents (
+  entity text collate "C" not null,
+  entity_id bigint not null,
+  name text collate "C" not null,
+  words tsvector not null,
+  popularity integer not null,
+  tier smallint not null,
+  constraint search_documents_pkey PRIMARY KEY (entity_id, entity),
+  constraint search_documents_known_entity CHECK ((entity = ANY (ARRAY['artist'::text, 'album'::text, 'track'::text]))),
+  constraint search_documents_known_tier CHECK (((tier >= 0) AND (tier <= 2)))
+) with (fillfactor=85);
+
+create table search_tiers (
+  tier smallint not null,
+  min_popularity integer not null,
+  min_id bigint not null,
+  constraint search_tiers_pkey PRIMARY KEY (tier),
+  constraint search_tiers_known_tier CHECK (((tier >= 0) AND (tier <= 1)))
+);
+
+create table search_words (
+  word text collate "C" not null,
+  documents integer not null,
+  near integer[] not null,
+  constraint search_words_pkey PRIMARY KEY (word)
+);
+
 create table sessions (
   id uuid not null,
   user_id uuid not null,
@@ -414,6 +592,71 @@ create table sessions (
   constraint sessions_pkey PRIMARY KEY (id),
   constraint sessions_counter_not_negative CHECK ((refresh_counter >= 0)),
   constraint sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+
+create table stats_moves (
+  id bigint generated always as identity not null,
+  user_id uuid not null,
+  constraint stats_moves_pkey PRIMARY KEY (id),
+  constraint stats_moves_user FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+
+create table stats_users (
+  user_id uuid not null,
+  history_version bigint not null,
+  time_zone text not null,
+  build bigint not null,
+  built_at timestamp with time zone not null,
+  build_ms integer not null,
+  constraint stats_users_pkey PRIMARY KEY (user_id),
+  constraint stats_users_build_positive CHECK (((build > 0) AND (build_ms >= 0))),
+  constraint stats_users_user FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+
+create table stats_years (
+  user_id uuid not null,
+  year smallint not null,
+  fingerprint bigint not null,
+  first_at timestamp with time zone not null,
+  last_at timestamp with time zone not null,
+  plays integer not null,
+  ms_played bigint not null,
+  private integer not null,
+  artist_ids bigint[] not null,
+  artist_plays integer[] not null,
+  artist_ms bigint[] not null,
+  album_ids bigint[] not null,
+  album_plays integer[] not null,
+  album_ms bigint[] not null,
+  track_ids bigint[] not null,
+  track_plays integer[] not null,
+  track_ms bigint[] not null,
+  days integer[] not null,
+  day_plays integer[] not null,
+  day_ms bigint[] not null,
+  hours integer[] not null,
+  hour_plays integer[] not null,
+  hour_ms bigint[] not null,
+  constraint stats_years_pkey PRIMARY KEY (user_id, year),
+  constraint stats_years_album_lists CHECK (((cardinality(album_plays) = cardinality(album_ids)) AND (cardinality(album_ms) = cardinality(album_ids)))),
+  constraint stats_years_artist_lists CHECK (((cardinality(artist_plays) = cardinality(artist_ids)) AND (cardinality(artist_ms) = cardinality(artist_ids)))),
+  constraint stats_years_day_lists CHECK (((cardinality(day_plays) = cardinality(days)) AND (cardinality(day_ms) = cardinality(days)))),
+  constraint stats_years_hour_lists CHECK (((cardinality(hour_plays) = cardinality(hours)) AND (cardinality(hour_ms) = cardinality(hours)))),
+  constraint stats_years_not_empty CHECK (((plays > 0) AND (first_at <= last_at) AND ((private >= 0) AND (private <= plays)))),
+  constraint stats_years_track_lists CHECK (((cardinality(track_plays) = cardinality(track_ids)) AND (cardinality(track_ms) = cardinality(track_ids)))),
+  constraint stats_years_year_range CHECK (((year >= 0) AND (year <= 9999))),
+  constraint stats_years_user FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+
+create table track_aliases (
+  artist_id bigint not null,
+  title_key text collate "C" not null,
+  album_key text collate "C" default ''::text not null,
+  track_id bigint not null,
+  constraint track_aliases_pkey PRIMARY KEY (artist_id, title_key, album_key),
+  constraint track_aliases_key_size CHECK ((((octet_length(title_key) >= 1) AND (octet_length(title_key) <= 1000)) AND (octet_length(album_key) <= 1000))),
+  constraint track_aliases_artist_id_fkey FOREIGN KEY (artist_id) REFERENCES artists(id) ON DELETE CASCADE,
+  constraint track_aliases_track_id_fkey FOREIGN KEY (track_id) REFERENCES tracks(id) ON DELETE CASCADE
 );
 
 create table track_artists (
@@ -466,12 +709,20 @@ create table users (
   disabled_at timestamp with time zone,
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
+  erase_requested_at timestamp with time zone,
   constraint users_pkey PRIMARY KEY (id),
-  constraint users_country_code CHECK ((country ~ '^[A-Z]{2}$'::text))
+  constraint users_country_code CHECK ((country ~ '^[A-Z]{2}$'::text)),
+  constraint users_erased_are_off CHECK (((erase_requested_at IS NULL) OR (disabled_at IS NOT NULL)))
 );
 
+CREATE INDEX album_aliases_album ON public.album_aliases USING btree (album_id);
 CREATE INDEX album_tracks_track ON public.album_tracks USING btree (track_id);
+CREATE INDEX albums_by_popularity ON public.albums USING btree (popularity DESC, id DESC);
+CREATE INDEX albums_by_title ON public.albums USING btree (title_key, artist_id);
 CREATE INDEX api_tokens_user ON public.api_tokens USING btree (user_id);
+CREATE INDEX artist_aliases_artist ON public.artist_aliases USING btree (artist_id);
+CREATE INDEX artists_by_popularity ON public.artists USING btree (popularity DESC, id DESC);
+CREATE INDEX catalogue_merges_into ON public.catalogue_merges USING btree (entity, into_id);
 CREATE INDEX deleted_plays_loose ON public.deleted_plays USING btree (user_id, loose_key, start_earliest);
 CREATE INDEX external_ids_entity ON public.external_ids USING btree (entity, entity_id);
 CREATE INDEX idempotency_keys_age ON public.idempotency_keys USING btree (created_at);
@@ -482,37 +733,69 @@ CREATE UNIQUE INDEX import_jobs_same_upload ON public.import_jobs USING btree (u
 CREATE INDEX import_jobs_user ON public.import_jobs USING btree (user_id, created_at DESC, id DESC);
 CREATE INDEX plays_by_album ON public.listening_history USING btree (album_id, user_id, played_at DESC) WHERE (album_id IS NOT NULL);
 CREATE INDEX plays_by_artist ON public.listening_history USING btree (artist_id, user_id, played_at DESC);
+CREATE INDEX plays_by_import ON public.listening_history USING btree (import_job_id, played_at DESC, id DESC) WHERE (import_job_id IS NOT NULL);
 CREATE INDEX plays_by_time ON public.listening_history USING btree (user_id, played_at DESC, id DESC);
 CREATE INDEX plays_by_track ON public.listening_history USING btree (track_id, user_id, played_at DESC);
 CREATE INDEX plays_linked ON public.listening_history USING btree (duplicate_of) WHERE (duplicate_of IS NOT NULL);
+CREATE INDEX search_documents_name ON public.search_documents USING btree (hashtextextended(name, (0)::bigint));
+CREATE INDEX search_documents_popular_words ON public.search_documents USING gin (words) WITH (fastupdate=off) WHERE (tier <= 1);
+CREATE INDEX search_documents_top_words ON public.search_documents USING gin (words) WITH (fastupdate=off) WHERE (tier = 0);
+CREATE INDEX search_documents_words ON public.search_documents USING gin (words) WITH (fastupdate=off);
+CREATE INDEX search_words_near ON public.search_words USING gin (near) WITH (fastupdate=off);
 CREATE INDEX sessions_expired ON public.sessions USING btree (expires_at);
+CREATE INDEX sessions_revoked ON public.sessions USING btree (revoked_at) WHERE (revoked_at IS NOT NULL);
 CREATE INDEX sessions_user ON public.sessions USING btree (user_id, created_at DESC);
+CREATE INDEX stats_moves_by_user ON public.stats_moves USING btree (user_id);
+CREATE INDEX track_aliases_track ON public.track_aliases USING btree (track_id);
 CREATE INDEX track_artists_artist ON public.track_artists USING btree (artist_id);
+CREATE INDEX tracks_by_popularity ON public.tracks USING btree (popularity DESC, id DESC);
 CREATE INDEX tracks_loose_key ON public.tracks USING btree (loose_key);
 CREATE UNIQUE INDEX users_email_once ON public.users USING btree (lower(email));
+CREATE INDEX users_to_erase ON public.users USING btree (erase_requested_at) WHERE (erase_requested_at IS NOT NULL);
 CREATE UNIQUE INDEX users_username_once ON public.users USING btree (lower(username));
 
+CREATE TRIGGER album_aliases_search AFTER INSERT OR DELETE OR UPDATE ON public.album_aliases FOR EACH ROW EXECUTE FUNCTION note_alias('album');
 CREATE TRIGGER albums_gone AFTER DELETE ON public.albums REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_external_ids('album');
+CREATE TRIGGER albums_search_delete AFTER DELETE ON public.albums REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note_catalogue_delete('album');
+CREATE TRIGGER albums_search_insert AFTER INSERT ON public.albums REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION note_catalogue_insert('album');
+CREATE TRIGGER albums_search_update AFTER UPDATE ON public.albums REFERENCING OLD TABLE AS before_change NEW TABLE AS after_change FOR EACH STATEMENT EXECUTE FUNCTION note_title_update('album');
+CREATE TRIGGER api_tokens_changed AFTER UPDATE OF user_id, token_hash, scopes, expires_at, revoked_at ON public.api_tokens FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION api_token_ended();
+CREATE TRIGGER api_tokens_deleted AFTER DELETE ON public.api_tokens FOR EACH ROW WHEN (((old.revoked_at IS NULL) AND ((old.expires_at IS NULL) OR (old.expires_at > now())))) EXECUTE FUNCTION api_token_ended();
+CREATE TRIGGER artist_aliases_search AFTER INSERT OR DELETE OR UPDATE ON public.artist_aliases FOR EACH ROW EXECUTE FUNCTION note_alias('artist');
 CREATE TRIGGER artists_gone AFTER DELETE ON public.artists REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_external_ids('artist');
+CREATE TRIGGER artists_search_delete AFTER DELETE ON public.artists REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note_catalogue_delete('artist');
+CREATE TRIGGER artists_search_insert AFTER INSERT ON public.artists REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION note_catalogue_insert('artist');
+CREATE TRIGGER artists_search_update AFTER UPDATE ON public.artists REFERENCING OLD TABLE AS before_change NEW TABLE AS after_change FOR EACH STATEMENT EXECUTE FUNCTION note_artist_update();
+CREATE TRIGGER plays_moved AFTER UPDATE ON public.listening_history REFERENCING OLD TABLE AS plays_then NEW TABLE AS plays_now FOR EACH STATEMENT EXECUTE FUNCTION note_moved_plays();
 CREATE TRIGGER sessions_deleted AFTER DELETE ON public.sessions FOR EACH ROW WHEN (((old.revoked_at IS NULL) AND (old.expires_at > now()))) EXECUTE FUNCTION session_deleted();
 CREATE TRIGGER sessions_revoked AFTER UPDATE OF revoked_at ON public.sessions FOR EACH ROW WHEN ((new.revoked_at IS NOT NULL)) EXECUTE FUNCTION session_revoked();
+CREATE TRIGGER track_aliases_search AFTER INSERT OR DELETE OR UPDATE ON public.track_aliases FOR EACH ROW EXECUTE FUNCTION note_alias('track');
 CREATE TRIGGER tracks_gone AFTER DELETE ON public.tracks REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_external_ids('track');
+CREATE TRIGGER tracks_search_delete AFTER DELETE ON public.tracks REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note_catalogue_delete('track');
+CREATE TRIGGER tracks_search_insert AFTER INSERT ON public.tracks REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION note_catalogue_insert('track');
+CREATE TRIGGER tracks_search_update AFTER UPDATE ON public.tracks REFERENCING OLD TABLE AS before_change NEW TABLE AS after_change FOR EACH STATEMENT EXECUTE FUNCTION note_title_update('track');
 CREATE TRIGGER users_changed AFTER UPDATE ON public.users FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION account_changed();
 CREATE TRIGGER users_gone AFTER DELETE ON public.users FOR EACH ROW EXECUTE FUNCTION account_gone();
 
 comment on function account_changed() is 'a trigger, so that no writer can forget it: privacy settings take effect at once';
 comment on function account_gone() is 'tells who listens, and leaves no trace of the account';
+comment on table album_aliases is 'The same for albums. The artist is part of the old key, and need not be the album''s artist.';
 comment on table album_tracks is 'Which tracks an album has; disc and position where a source told them.';
 comment on table albums is 'Shared catalogue. An album is its artist and normalised title.';
 comment on column albums.release_date is 'YYYY, YYYY-MM or YYYY-MM-DD: as exactly as a source knows it';
 comment on function announce_change(changed_topic text, changed_owner uuid) is 'the last write of a transaction that changes what cached answers show: the row stays locked until it ends';
+comment on function api_token_ended() is 'a trigger, so that whoever ends or changes a token ends every copy of it in the same transaction. See docs/adr/0012.';
 comment on table api_tokens is 'Personal access tokens; only the SHA-256 of the token is kept.';
+comment on column api_tokens.last_used_at is 'moved once a minute at most; no copy depends on it';
+comment on table artist_aliases is 'Keys that artists had before they were renamed or merged: the old name still finds them.';
 comment on table artists is 'Shared catalogue. An artist is its normalised name.';
 comment on column artists.name is 'as the first source gave it';
 comment on column artists.name_key is 'normalised by services/catalog/keys.ts, at most 1000 bytes, never empty';
 comment on column artists.popularity is 'counted plays; refreshed set-based, never by a single play';
 comment on table cache_versions is 'Grows with each change to what cached answers show: part of their keys. No row: never changed. See docs/adr/0011.';
 comment on column cache_versions.owner is 'the user whose data the topic is about, without a foreign key because of the nil UUID: of everybody; users_gone removes the rows';
+comment on table catalogue_merges is 'Ids that were merged away, and the ids they stand for now. Never a chain: into_id is always there.';
+comment on column catalogue_merges.into_id is 'without a foreign key, for its target depends on entity: whoever merges keeps it true';
 comment on table connections is 'A user''s account at a provider, for periodic sync.';
 comment on column connections.access_token is 'AES-256-GCM, with refresh_token, under the key named by token_key_id';
 comment on table deleted_plays is 'Plays their owner deleted. An import that brings one again, or another sighting of it, adds nothing.';
@@ -542,6 +825,9 @@ comment on column import_jobs.parked_at is 'set while the workflow of a paused i
 comment on table import_parts is 'One file inside an upload. The check is the promise: every record read has exactly one verdict.';
 comment on column import_parts.lost_attempts is 'workers in a row that vanished while they read this part and before they committed a batch of it';
 comment on table import_rows is 'Every rejected record, and the first 100,000 skipped ones of a job, with a sentence and the raw record without personal fields.';
+comment on table invites is 'Codes that let one person each create an account; only the SHA-256 of the code is kept.';
+comment on column invites.used_at is 'set by the transaction that creates the account, so that one code makes one account';
+comment on index plays_by_import is 'the plays of an import in order of time, however few they are in a long history';
 comment on table listening_history is 'One row per play as one source saw it. Several sightings of one play are linked by duplicate_of, never deleted.';
 comment on column listening_history.played_at is 'start of the play, UTC';
 comment on column listening_history.start_earliest is 'with start_latest: the range the start can lie in, by what the source''s precision allows';
@@ -552,12 +838,46 @@ comment on column listening_history.source_key is 'identity of the source row, s
 comment on column listening_history.import_job_id is 'the import that brought the row; no foreign key, undo keeps it true';
 comment on column listening_history.duplicate_of is 'leading sighting of the same play; null for the leader';
 comment on column listening_history.context is 'what else the source knows (platform, country, reasons, shuffle ...); no IP, user agent or account name';
+comment on function note_alias() is 'for each row: only editors write aliases, a few at a time';
+comment on function note_catalogue_insert() is 'once a statement; in pieces, so that a row of search_changes is a bounded piece of work';
+comment on function note_moved_plays() is 'a trigger, because a merge moves the plays of everybody by foreign keys and announces no history';
+comment on table play_link_overrides is 'Pairs of plays that their owner says are two, however alike they look: they are never linked again.';
+comment on column play_link_overrides.first_key is 'with second_key: the source keys, the lesser first; no foreign keys, for the plays may be undone and imported again';
+comment on table popularity_state is 'One row: how far the popularity of the catalogue is up to date. See services/catalog/popularity.ts.';
+comment on column popularity_state.seen is 'versions of histories and catalogue, and newest ids, when the last pass began';
+comment on column popularity_state.pending is 'numbers were written that nobody was told of yet';
+comment on column popularity_state.took_ms is 'of the last pass: the next one waits a multiple of it';
+comment on table search_changes is 'Catalogue rows that search_documents has to be made anew for; a row per statement that wrote them';
+comment on column search_changes.renamed is 'of artists: their albums and tracks are out of date, too';
+comment on table search_documents is 'What can be found: one row per artist, album and track. Written by services/search/ alone, from the catalogue.';
+comment on column search_documents.name is 'the title or name as services/search/words.ts reads it: words without case, accents and signs';
+comment on column search_documents.words is 'words of the name and of its artist; of scripts without spaces, pairs of characters; without positions';
+comment on column search_documents.popularity is 'copied from the catalogue row, to be sorted by without a look at it';
+comment on column search_documents.tier is '0: the few thousand most popular, 1: the next, 2: the rest; see search_tiers';
+comment on table search_tiers is 'A document is of the first tier whose (min_popularity, min_id) its popularity and entity_id reach';
+comment on table search_words is 'Words that a misspelt one may stand for';
+comment on column search_words.documents is 'how many rows of search_documents have it';
+comment on column search_words.near is 'hashes of the word, and of the word without each one of its letters';
 comment on function session_deleted() is 'nothing is left that a process could read when it listens again, so all copies made for the account end';
 comment on function session_revoked() is 'a trigger, so that whoever revokes tells every process in the same transaction. See docs/adr/0006.';
+comment on index sessions_revoked is 'for processes that catch up with what was revoked, and for the pass that deletes it later';
 comment on table sessions is 'One family of refresh tokens. The truth; Redis holds a copy as the fast path.';
 comment on column sessions.refresh_counter is 'number of the refresh token that is valid now; one conditional update moves it';
-comment on column sessions.refresh_key is 'key of the HMAC in this family''s refresh tokens; no token is ever stored';
+comment on column sessions.refresh_key is 'part of the key of this family''s refresh tokens; the other part is the signing secret, so the table alone makes none';
 comment on column sessions.rotated_at is 'when refresh_counter last moved; start of the grace period of its predecessor';
+comment on table stats_moves is 'Users some of whose plays have moved to another artist, album or track. Rows are only ever added, so nobody waits; the next build takes away those that it has seen.';
+comment on table stats_users is 'What the sums in stats_years were made from. They are read only while this is how things stand. See docs/adr/0017.';
+comment on column stats_users.history_version is 'version of the topic history in cache_versions; 0: there was none';
+comment on column stats_users.time_zone is 'as in users when it was built: in it the years begin';
+comment on column stats_users.build is 'grows with each build, so that two statements can tell that they read the same';
+comment on table stats_years is 'Sums over the counted plays of one user in one year. Made from listening_history by services/stats/rebuild.ts, and can be made again at any time.';
+comment on column stats_years.year is 'of the user''s time zone; 0: all of time';
+comment on column stats_years.fingerprint is 'of the plays, 53 bits of a hash: a year that has the one it had is not built again; 0 for all of time';
+comment on column stats_years.private is 'how many of the plays are of private sessions: others may be shown these sums only when there are none';
+comment on column stats_years.artist_ids is 'most plays first, then by id; album_ids and track_ids likewise';
+comment on column stats_years.days is 'days with plays since 1970-01-01, as the user''s time zone tells them, in order; none for all of time';
+comment on column stats_years.hours is 'minutes from 1970-01-01 UTC to the start of each local hour with plays, in order; none for all of time';
+comment on table track_aliases is 'The same for tracks.';
 comment on table track_artists is 'Credits, where a source lists them. No row: the track''s own artist is the only credit.';
 comment on table tracks is 'Shared catalogue. A track is its artist and normalised title; the album is an attribute of the play.';
 comment on column tracks.album_key is 'empty, except for the reserved artist [unknown], whose tracks are told apart by album too';
@@ -569,3 +889,4 @@ comment on column users.id is 'UUID version 7';
 comment on column users.password_hash is 'bcrypt over a keyed pre-hash, see services/auth/passwords.ts';
 comment on column users.time_zone is 'IANA name; only for grouping in statistics, times are stored in UTC';
 comment on column users.disabled_at is 'set: no session, token or login works';
+comment on column users.erase_requested_at is 'set: all that belongs to this account is being deleted, this row last';

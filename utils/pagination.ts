@@ -23,7 +23,8 @@ export const isPositionNumber = (part: unknown, max = Number.MAX_SAFE_INTEGER): 
   typeof part === "number" && Number.isSafeInteger(part) && part >= 0 && part <= max;
 
 const CHECKSUM_BYTES = 4;
-const MAX_LENGTH = 512;
+/** Longer ones are refused. */
+export const MAX_CURSOR_LENGTH = 512;
 
 const checksum = (json: Buffer): Buffer =>
   createHash("sha256").update(json).digest().subarray(0, CHECKSUM_BYTES);
@@ -43,7 +44,7 @@ export function decodeCursor<T>(list: string, text: string, read: CursorReader<T
 }
 
 function unpack(text: string): readonly unknown[] | null {
-  if (text.length > MAX_LENGTH) return null;
+  if (text.length > MAX_CURSOR_LENGTH) return null;
   const bytes = Buffer.from(text, "base64url");
   // Node reads base64 leniently; only the one spelling that encodeCursor writes is taken.
   if (bytes.toString("base64url") !== text) return null;

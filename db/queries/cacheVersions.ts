@@ -11,7 +11,7 @@ export const CHANGE_CHANNEL = "playlog_changed";
 const EVERYBODY = "00000000-0000-0000-0000-000000000000";
 
 export interface Scope {
-  readonly topic: "account" | "history" | "catalogue";
+  readonly topic: "account" | "history" | "catalogue" | "listings";
   /** User id in lower case. */
   readonly owner: string;
 }
@@ -22,6 +22,11 @@ export const accountOf = (userId: string): Scope => ({ topic: "account", owner: 
 export const historyOf = (userId: string): Scope => ({ topic: "history", owner: userId.toLowerCase() });
 /** Names and other details of artists, albums and tracks that were there before. A new one changes no answer. */
 export const CATALOGUE: Scope = { topic: "catalogue", owner: EVERYBODY };
+/**
+ * Which artists, albums and tracks there are, and how popular: lists and discographies. Apart from CATALOGUE, because
+ * it moves with every round of imports, and pages of histories do not show it.
+ */
+export const LISTINGS: Scope = { topic: "listings", owner: EVERYBODY };
 
 export const scopeKey = ({ topic, owner }: Scope): string => `${topic} ${owner}`;
 

@@ -1,6 +1,10 @@
 /**
  * Finds or creates many catalogue rows at once. Every statement works in the order of its keys, and callers go
  * artists, tracks, external ids, albums, album tracks: two imports that meet wait for each other, never in a ring.
+ * Callers hold the lock on the catalogue, shared (lock.ts).
+ *
+ * A name that something had before it was renamed or merged finds it still. Aliases are asked only for what is not
+ * found under its name, so what is known costs no more for them.
  *
  * All look-ups have the form `unnest(...) cross join lateral (... limit 1)`: one index probe per key, whatever the
  * planner believes about the number of keys.
@@ -44,8 +48,8 @@ export interface TrackRef {
 }
 
 type Client = Pick<ClientBase, "query">;
-/** Ids, and which of the wanted rows have them, as lists. */
-type Found = { ords: string | null; ids: string | null };
+/** Ids, and which of the wanted rows have them, as lists; of tracks their artists, too. */
+type Found = { ords: string | null; ids: string | null; artists?: string | null };
 
 /** Ids of artists by key; the display name is the first one ever given. */
 export async function findOrCreateArtists(
@@ -55,7 +59,12 @@ export async function findOrCreateArtists(
   return findOrCreate(client, "artists", wanted, ({ key }) => key, {
     find: `select string_agg((w.ord - 1)::text, ',') as ords, string_agg(a.id::text, ',') as ids
              from unnest($1::text[]) with ordinality as w (name_key, ord)
-             cross join lateral (select id from artists where name_key = w.name_key limit 1) a`,
+             cross join lateral (
+               select id from artists where name_key = w.name_key
+               union all
+               select artist_id from artist_aliases where name_key = w.name_key
+               limit 1
+             ) a`,
     keys: (artists) => [textArray(artists.map(({ key }) => key))],
     insert: `insert into artists (id, name_key, name) overriding system value
              select * from unnest($1::bigint[], $2::text[], $3::text[]) as w (id, name_key, name)
@@ -69,17 +78,24 @@ export async function findOrCreateArtists(
 export const trackKeyOf = (track: Pick<TrackWanted, "artistId" | "titleKey" | "albumKey">): string =>
   `${track.artistId}\0${track.titleKey}\0${track.albumKey}`;
 
+/** A track may be another artist's than the wanted one: it was merged, and an alias led to it. */
 export async function findOrCreateTracks(
   client: Client,
   wanted: readonly TrackWanted[],
-): Promise<Map<string, number>> {
-  return findOrCreate(client, "tracks", wanted, trackKeyOf, {
-    find: `select string_agg((w.ord - 1)::text, ',') as ords, string_agg(t.id::text, ',') as ids
+): Promise<Map<string, TrackRef>> {
+  const artistOf = new Map<number, number>();
+  const ids = await findOrCreate(client, "tracks", wanted, trackKeyOf, {
+    find: `select string_agg((w.ord - 1)::text, ',') as ords, string_agg(t.id::text, ',') as ids,
+                  string_agg(t.artist_id::text, ',') as artists
              from unnest($1::bigint[], $2::text[], $3::text[])
                     with ordinality as w (artist_id, title_key, album_key, ord)
              cross join lateral (
-               select id from tracks
-                where artist_id = w.artist_id and title_key = w.title_key and album_key = w.album_key limit 1
+               select id, artist_id from tracks
+                where artist_id = w.artist_id and title_key = w.title_key and album_key = w.album_key
+               union all
+               select s.id, s.artist_id from track_aliases a join tracks s on s.id = a.track_id
+                where a.artist_id = w.artist_id and a.title_key = w.title_key and a.album_key = w.album_key
+               limit 1
              ) t`,
     keys: (tracks) => [
       numberArray(tracks.map((track) => track.artistId)),
@@ -99,7 +115,17 @@ export async function findOrCreateTracks(
         tracks.map(({ durationMs }) => (durationMs !== null && durationMs > 0 ? durationMs : null)),
       ),
     ],
+    found: ({ ids: trackIds, artists = null }) => {
+      const artistIds = numbersOf(artists);
+      for (const [index, id] of numbersOf(trackIds).entries()) artistOf.set(id, artistIds[index]!);
+    },
   });
+  return new Map(
+    wanted.map((track) => {
+      const trackId = ids.get(trackKeyOf(track))!;
+      return [trackKeyOf(track), { trackId, artistId: artistOf.get(trackId) ?? track.artistId }];
+    }),
+  );
 }
 
 export const albumKeyOf = (album: Pick<AlbumWanted, "artistId" | "titleKey">): string =>
@@ -113,7 +139,10 @@ export async function findOrCreateAlbums(
     find: `select string_agg((w.ord - 1)::text, ',') as ords, string_agg(a.id::text, ',') as ids
              from unnest($1::bigint[], $2::text[]) with ordinality as w (artist_id, title_key, ord)
              cross join lateral (
-               select id from albums where artist_id = w.artist_id and title_key = w.title_key limit 1
+               select id from albums where artist_id = w.artist_id and title_key = w.title_key
+               union all
+               select album_id from album_aliases where artist_id = w.artist_id and title_key = w.title_key
+               limit 1
              ) a`,
     keys: (albums) => [
       numberArray(albums.map((album) => album.artistId)),
@@ -204,6 +233,8 @@ interface Statements<T> {
   readonly insert: string;
   readonly keys: (items: readonly T[]) => unknown[];
   readonly values: (items: readonly T[]) => unknown[];
+  /** Hears of what was there already. */
+  readonly found?: (rows: Found) => void;
 }
 
 /**
@@ -231,6 +262,7 @@ async function findOrCreate<T>(
     if (open.size === 0) return;
     const keys = [...open.keys()];
     const found = await client.query<Found>(statements.find, statements.keys([...open.values()]));
+    statements.found?.(found.rows[0]!);
     const foundIds = numbersOf(found.rows[0]!.ids);
     for (const [index, ord] of numbersOf(found.rows[0]!.ords).entries()) settle(keys[ord]!, foundIds[index]!);
   };

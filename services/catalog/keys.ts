@@ -90,7 +90,8 @@ function collapse(text: string): string {
 const OPTIONAL_MARKS =
   /[\u0300-\u036f\u0591-\u05bd\u064b-\u0652\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]/g;
 
-function withoutMarks(text: string): string {
+/** Of text that is normalised already. */
+export function withoutMarks(text: string): string {
   return ASCII.test(text)
     ? text
     : collapse(text.normalize("NFD").replace(OPTIONAL_MARKS, "").normalize("NFC"));

@@ -56,6 +56,8 @@ const batch = (over: Record<string, string> = {}) => {
   };
   return `insert into import_batches (${Object.keys(values).join(", ")}) values (${Object.values(values).join(", ")})`;
 };
+const override = (first: string, second: string, user = U1) =>
+  `insert into play_link_overrides (user_id, first_key, second_key) values (${user}, ${first}, ${second})`;
 const user = (email: string, name: string, more = "null") =>
   `insert into users (id, email, username, password_hash, country) values (gen_random_uuid(), '${email}', '${name}', 'x', ${more})`;
 const connection = (
@@ -63,6 +65,11 @@ const connection = (
 ) =>
   `insert into connections (id, user_id, provider, account${over.more ?? ""})
    values (gen_random_uuid(), ${over.user ?? U1}, '${over.provider ?? "spotify"}', '${over.account ?? "other"}'${over.values ?? ""})`;
+
+const STATS_LISTS = ["artist_ids", "album_ids", "track_ids", "days", "hours"];
+const STATS_YEAR = `insert into stats_years (user_id, year, fingerprint, first_at, last_at, plays, ms_played, private,
+    ${STATS_LISTS.join(", ")}, ${["artist", "album", "track", "day", "hour"].map((of) => `${of}_plays, ${of}_ms`).join(", ")})
+  values (${U1}, 2024, 1, now(), now(), 1, 1, 0${", '{1}'".repeat(15)})`;
 
 /** One of each, so that only the statement under test can break something. */
 const BASE = `
@@ -75,6 +82,7 @@ const BASE = `
   insert into track_artists (track_id, artist_id, position) values (1, 10, 0);
   insert into external_ids (entity, provider, external_id, entity_id) values ('track', 'spotify', 'abc', 1);
   insert into api_tokens (id, user_id, name, token_hash, scopes) values (gen_random_uuid(), ${U1}, 'n', ${HASH}, '{read}');
+  insert into invites (id, code_hash, expires_at) values (gen_random_uuid(), ${HASH}, now());
   insert into idempotency_keys (user_id, key, request_hash) values (${U1}, 'k', ${HASH});
   insert into connections (id, user_id, provider, account) values (gen_random_uuid(), ${U1}, 'spotify', 'me');
   ${job({ id: JOB, sha256: HASH, workflow_id: "'import-1-1'" })};
@@ -82,13 +90,17 @@ const BASE = `
   ${batch({ batch_no: "0" })};
   insert into import_rows (job_id, part_no, position, verdict, reason, message) values (${JOB}, 0, 3, 'rejected', 'malformed', 'm');
   ${play({ source_key: key("aa") })};
-  ${tombstone({ source_key: key("cc") })};`;
+  ${tombstone({ source_key: key("cc") })};
+  ${override(key("aa"), key("bb"))};
+  insert into stats_users (user_id, history_version, time_zone, build, built_at, build_ms) values (${U1}, 0, 'UTC', 1, now(), 0);
+  ${STATS_YEAR};`;
 
 /** constraint: statements that it must refuse. */
 const REFUSED: Record<string, readonly string[]> = {
   users_email_once: [user("ONE@EXAMPLE.ORG", "three")],
   users_username_once: [user("three@example.org", "oNE")],
   users_country_code: [user("three@example.org", "three", "'nl'"), user("three@example.org", "three", "'N'")],
+  users_erased_are_off: ["update users set erase_requested_at = now()"],
   sessions_counter_not_negative: [
     `insert into sessions (id, user_id, refresh_counter, refresh_key, expires_at)
      values (gen_random_uuid(), ${U1}, -1, ${HASH}, now())`,
@@ -104,6 +116,9 @@ const REFUSED: Record<string, readonly string[]> = {
     "update api_tokens set scopes = '{}'",
   ],
   api_tokens_user_id_fkey: [`update api_tokens set user_id = ${OTHER}`],
+  invites_code_once: [
+    `insert into invites (id, code_hash, expires_at) values (gen_random_uuid(), ${HASH}, now())`,
+  ],
   idempotency_keys_once: [
     `insert into idempotency_keys (user_id, key, request_hash) values (${U1}, 'k', ${HASH})`,
   ],
@@ -147,6 +162,39 @@ const REFUSED: Record<string, readonly string[]> = {
   track_artists_known_role: ["update track_artists set role = 'roadie'"],
   track_artists_artist_id_fkey: ["update track_artists set artist_id = 999"],
   track_artists_track_id_fkey: ["update track_artists set track_id = 999"],
+  artist_aliases_key_size: [
+    "insert into artist_aliases (name_key, artist_id) values ('', 10)",
+    "insert into artist_aliases (name_key, artist_id) values (repeat('x', 1001), 10)",
+  ],
+  artist_aliases_artist_id_fkey: ["insert into artist_aliases (name_key, artist_id) values ('x', 999)"],
+  album_aliases_key_size: [
+    "insert into album_aliases (artist_id, title_key, album_id) values (10, '', 5)",
+    "insert into album_aliases (artist_id, title_key, album_id) values (10, repeat('x', 1001), 5)",
+  ],
+  album_aliases_artist_id_fkey: [
+    "insert into album_aliases (artist_id, title_key, album_id) values (999, 'x', 5)",
+  ],
+  album_aliases_album_id_fkey: [
+    "insert into album_aliases (artist_id, title_key, album_id) values (10, 'x', 999)",
+  ],
+  track_aliases_key_size: [
+    "insert into track_aliases (artist_id, title_key, track_id) values (10, '', 1)",
+    "insert into track_aliases (artist_id, title_key, track_id) values (10, repeat('x', 1001), 1)",
+    "insert into track_aliases (artist_id, title_key, album_key, track_id) values (10, 'x', repeat('x', 1001), 1)",
+  ],
+  track_aliases_artist_id_fkey: [
+    "insert into track_aliases (artist_id, title_key, track_id) values (999, 'x', 1)",
+  ],
+  track_aliases_track_id_fkey: [
+    "insert into track_aliases (artist_id, title_key, track_id) values (10, 'x', 999)",
+  ],
+  catalogue_merges_known_kind: [
+    "insert into catalogue_merges (entity, old_id, into_id) values ('label', 1, 2)",
+  ],
+  catalogue_merges_not_itself: [
+    "insert into catalogue_merges (entity, old_id, into_id) values ('track', 1, 1)",
+  ],
+  popularity_state_one_row: ["insert into popularity_state (id) values (2)"],
   external_ids_once: [
     "insert into external_ids (entity, provider, external_id, entity_id) values ('track', 'spotify', 'abc', 2)",
   ],
@@ -218,6 +266,39 @@ const REFUSED: Record<string, readonly string[]> = {
   import_batches_part: [batch({ part_no: "1" })],
   import_rows_known_verdict: ["update import_rows set verdict = 'duplicate'"],
   import_rows_part: ["update import_rows set part_no = 1"],
+  play_link_overrides_once: [override(key("aa"), key("bb"))],
+  play_link_overrides_key_size: [override(key("aa"), "'\\x00'"), override("'\\x00'", key("aa"))],
+  play_link_overrides_ordered: [override(key("bb"), key("aa")), override(key("aa"), key("aa"))],
+  play_link_overrides_user_id_fkey: [override(key("aa"), key("bb"), OTHER)],
+  stats_users_user: [`update stats_users set user_id = ${OTHER}`],
+  stats_users_build_positive: ["update stats_users set build = 0", "update stats_users set build_ms = -1"],
+  stats_years_user: [`update stats_years set user_id = ${OTHER}`],
+  stats_years_not_empty: [
+    "update stats_years set plays = 0",
+    "update stats_years set last_at = first_at - interval '1 ms'",
+    "update stats_years set private = 2",
+    "update stats_years set private = -1",
+  ],
+  stats_years_year_range: ["update stats_years set year = -1", "update stats_years set year = 10000"],
+  ...Object.fromEntries(
+    ["artist", "album", "track", "day", "hour"].map((of, index) => [
+      `stats_years_${of}_lists`,
+      [`${STATS_LISTS[index]} = '{}'`, `${of}_plays = '{1,1}'`, `${of}_ms = '{}'`].map(
+        (change) => `update stats_years set ${change}`,
+      ),
+    ]),
+  ),
+  stats_moves_user: [`insert into stats_moves (user_id) values (${OTHER})`],
+  search_documents_known_entity: [
+    "insert into search_documents (entity, entity_id, name, words, popularity, tier) values ('label', 1, 'x', '', 0, 0)",
+  ],
+  search_documents_known_tier: [
+    "insert into search_documents (entity, entity_id, name, words, popularity, tier) values ('track', 1, 'x', '', 0, 3)",
+  ],
+  search_tiers_known_tier: ["insert into search_tiers (tier, min_popularity, min_id) values (2, 0, 0)"],
+  search_changes_known_entity: [
+    "insert into search_changes (entity, ids, renamed) values ('label', '{1}', false)",
+  ],
 };
 
 /** Primary keys of one generated column, and a key that cannot be broken before the primary key is. */

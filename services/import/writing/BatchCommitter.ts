@@ -5,6 +5,7 @@
 import type { Pool, PoolClient } from "pg";
 import { USER_PLAYS_LOCK } from "../../../db/advisoryLocks.js";
 import { announceChange, historyOf } from "../../../db/queries/cacheVersions.js";
+import { SHARE_CATALOGUE } from "../../catalog/lock.js";
 import type { BatchOutcome, Counts, JudgedBatch, PlayRecord, RejectedRecord } from "./batch.js";
 import { judgeDryPlays } from "./dryPlays.js";
 import { keepRows } from "./keptRows.js";
@@ -17,7 +18,8 @@ import { complaintOf, inTransaction, isolateRefused, refusalOf } from "./transac
 /** A twin of this batch, stalled in its transaction, is waited for no longer than this. */
 const LOCK_TIMEOUT_MS = 15_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000;
-const MAX_REPAIRS = 3;
+/** Merges can move what a batch was placed in, one after the other. */
+const MAX_REPAIRS = 10;
 
 export type CommitMoment = "before-commit" | "after-commit";
 
@@ -159,11 +161,14 @@ function excerptOfPlay({ play }: PlayRecord): string {
   return text.length > 1000 ? `${text.slice(0, 1000)}…` : text;
 }
 
-/** Shared: whoever removes plays (delete, undo, erase) takes it alone. */
+/**
+ * Both shared. Whoever removes plays (delete, undo, erase) takes the user's alone, and whoever renames or merges what
+ * they are plays of takes the catalogue's.
+ */
 async function lockUser(client: PoolClient, userId: string): Promise<void> {
   await client.query(
     `select set_config('lock_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $3, true),
-            pg_advisory_xact_lock_shared(${USER_PLAYS_LOCK})`,
+            pg_advisory_xact_lock_shared(${USER_PLAYS_LOCK}), ${SHARE_CATALOGUE}`,
     [userId, String(LOCK_TIMEOUT_MS), String(IDLE_IN_TRANSACTION_TIMEOUT_MS)],
   );
 }

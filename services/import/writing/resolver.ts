@@ -14,6 +14,7 @@ import {
 } from "../../catalog/findOrCreate.js";
 import type { AlbumWanted, ExternalTrackId, TrackRef, TrackWanted } from "../../catalog/findOrCreate.js";
 import { looseKey, nameKey } from "../../catalog/keys.js";
+import { shareCatalogue } from "../../catalog/lock.js";
 import { ByDescription, lengthOf } from "./descriptions.js";
 import type { Description } from "./descriptions.js";
 import { inTransaction, isolateRefused, refusalOf } from "./transaction.js";
@@ -119,6 +120,7 @@ interface Entry {
 
 /** In the order artists, tracks, external ids, albums, album tracks; see findOrCreate.ts. */
 async function resolveAll(client: PoolClient, plays: readonly Description[]): Promise<CatalogueIds[]> {
+  await shareCatalogue(client);
   const entries = plays.map((play): Entry => ({
     play,
     external: play.trackId === null ? null : externalKeyOf(play.trackId),
@@ -158,11 +160,8 @@ async function placeByTexts(client: PoolClient, entries: readonly Entry[]): Prom
       durationMs: play.durationMs,
     };
   });
-  const trackIds = await findOrCreateTracks(client, wanted);
-  for (const [index, entry] of entries.entries()) {
-    const track = wanted[index]!;
-    entry.track = { trackId: trackIds.get(trackKeyOf(track))!, artistId: track.artistId };
-  }
+  const tracks = await findOrCreateTracks(client, wanted);
+  for (const [index, entry] of entries.entries()) entry.track = tracks.get(trackKeyOf(wanted[index]!))!;
 }
 
 /** Of entries with the same unknown id the first decides; another import may have been quicker still. */

@@ -10,7 +10,13 @@ const WRITES =
 
 /** Files that write, and the one that ends the transaction and announces. */
 const WRITERS: Readonly<Record<string, string>> = {
+  "services/catalog/editing.ts": "services/catalog/editing.ts",
+  "services/catalog/mergingRows.ts": "services/catalog/merging.ts",
+  "services/history/editing.ts": "services/history/editing.ts",
+  "services/history/recording.ts": "services/history/recording.ts",
+  "services/history/removing.ts": "services/history/removing.ts",
   "services/import/undo.ts": "services/import/undo.ts",
+  "services/users/AccountEraser.ts": "services/users/AccountEraser.ts",
   "services/import/writing/plays.ts": "services/import/writing/BatchCommitter.ts",
 };
 

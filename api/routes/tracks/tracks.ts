@@ -1,0 +1,46 @@
+import Router from "@koa/router";
+import { presentPage, sendCreated, sendFound } from "../../catalogue/answers.js";
+import { mount } from "../../middleware/endpoint.js";
+import { assertMatch } from "../../middleware/entityTags.js";
+import type { AppDeps, AppRouter } from "../../types.js";
+import { presentTrack } from "./presenter.js";
+import { createTrack, listTracks, mergeTrack, patchTrack, PATH, replaceTrack, showTrack } from "./schema.js";
+
+export function tracksRouter({ catalogue }: Pick<AppDeps, "catalogue">): AppRouter {
+  const router: AppRouter = new Router();
+
+  mount(router, listTracks, async (ctx, { query }) => {
+    ctx.body = presentPage(await catalogue.listTracks(query), presentTrack);
+  });
+
+  mount(router, createTrack, async (ctx, { body }) => {
+    sendCreated(ctx, PATH, await catalogue.createTrack(body), presentTrack);
+  });
+
+  mount(router, showTrack, async (ctx, { params }) => {
+    sendFound(ctx, PATH, await catalogue.findTrack(params.id), presentTrack);
+  });
+
+  mount(router, replaceTrack, async (ctx, { params, body }) => {
+    const changed = await catalogue.editTrack(params.id, body, (current) =>
+      assertMatch(ctx, presentTrack(current)),
+    );
+    sendFound(ctx, PATH, changed, presentTrack);
+  });
+
+  mount(router, patchTrack, async (ctx, { params, body }) => {
+    const changed = await catalogue.editTrack(params.id, body, (current) =>
+      assertMatch(ctx, presentTrack(current)),
+    );
+    sendFound(ctx, PATH, changed, presentTrack);
+  });
+
+  mount(router, mergeTrack, async (ctx, { params, body }) => {
+    const merged = await catalogue.mergeTrack(params.id, body.into, (current) =>
+      assertMatch(ctx, presentTrack(current)),
+    );
+    sendFound(ctx, PATH, merged, presentTrack, "/merge");
+  });
+
+  return router;
+}
