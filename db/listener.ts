@@ -34,7 +34,7 @@ interface Waiter {
 export class DatabaseListener {
   readonly #options: DatabaseListenerOptions;
   readonly #beatChannel = `playlog_beat_${randomBytes(8).toString("hex")}`;
-  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #subscriptions = new Map<string, Subscription[]>();
   /** Number of a beat → when it was sent, on the monotonic clock. */
   readonly #sent = new Map<number, number>();
   readonly #waiting = new Set<Waiter>();
@@ -52,10 +52,9 @@ export class DatabaseListener {
     this.#options = options;
   }
 
-  /** One subscription a channel, before `start`. */
+  /** Before `start`. Those of one channel are told in the order in which they came. */
   subscribe(channel: string, subscription: Subscription): void {
-    if (this.#subscriptions.has(channel)) throw new Error(`${channel} has a subscription already`);
-    this.#subscriptions.set(channel, subscription);
+    this.#subscriptions.set(channel, [...(this.#subscriptions.get(channel) ?? []), subscription]);
   }
 
   /** Resolves when the first attempt to connect is over; goes on trying until `close`. */
@@ -116,14 +115,14 @@ export class DatabaseListener {
     client.on("notification", ({ channel, payload = "" }) => {
       if (this.#client !== client) return;
       if (channel === this.#beatChannel) this.#proven(Number(payload));
-      else this.#subscriptions.get(channel)?.received(payload);
+      else for (const subscription of this.#subscriptions.get(channel) ?? []) subscription.received(payload);
     });
     try {
       await client.connect();
       // Beats need not survive a crash, and must not cost a flush each second.
       await client.query("set synchronous_commit = off");
       for (const channel of this.#subscriptions.keys()) await client.query(`listen ${channel}`);
-      for (const subscription of this.#subscriptions.values()) await subscription.listening?.(client);
+      for (const subscription of this.#everySubscription()) await subscription.listening?.(client);
       await client.query(`listen ${this.#beatChannel}`);
       await this.#beat(client);
       this.#attempt = 0;
@@ -163,6 +162,10 @@ export class DatabaseListener {
     }
   }
 
+  #everySubscription(): readonly Subscription[] {
+    return [...this.#subscriptions.values()].flat();
+  }
+
   #lost(client: pg.Client): void {
     if (this.#client !== client) return;
     void this.#drop();
@@ -183,7 +186,7 @@ export class DatabaseListener {
     clearTimeout(this.#timer);
     for (const waiter of this.#waiting) waiter.resolve(false);
     this.#waiting.clear();
-    for (const subscription of this.#subscriptions.values()) subscription.lost?.();
+    for (const subscription of this.#everySubscription()) subscription.lost?.();
     await client?.end().catch(() => undefined);
   }
 }

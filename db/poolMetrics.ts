@@ -6,11 +6,12 @@ import type { Database } from "./knex.js";
 
 export function addPoolMetrics(registry: Registry, database: Database): void {
   const pools = () => {
-    const { knex, pool } = poolStatus(database);
+    const { knex, pool, replica } = poolStatus(database);
     return [
-      ["knex", knex],
-      ["pg", pool],
-    ] as const;
+      ["knex", knex] as const,
+      ["pg", pool] as const,
+      ...(replica === undefined ? [] : [["replica", replica] as const]),
+    ];
   };
   new Gauge({
     name: "playlog_pool_connections",

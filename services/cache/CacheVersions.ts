@@ -26,16 +26,20 @@ export interface CacheVersionsOptions {
   readonly listener: DatabaseListener;
   /** Of the primary: a replica may not have seen the change that was just announced. */
   readonly pool: pg.Pool;
+  /** Told of scopes whose version was news: it may be of a change that the listener has not heard of yet. */
+  readonly sawPrimary?: (scopes: readonly Scope[]) => void;
 }
 
 export class CacheVersions {
   readonly #listener: DatabaseListener;
   readonly #pool: pg.Pool;
+  readonly #sawPrimary: (scopes: readonly Scope[]) => void;
   #known = new Map<string, Known>();
 
-  constructor({ listener, pool }: CacheVersionsOptions) {
+  constructor({ listener, pool, sawPrimary = () => undefined }: CacheVersionsOptions) {
     this.#listener = listener;
     this.#pool = pool;
+    this.#sawPrimary = sawPrimary;
     listener.subscribe(CHANGE_CHANNEL, {
       received: (payload) => this.#heard(payload),
       lost: () => (this.#known = new Map()),
@@ -47,7 +51,11 @@ export class CacheVersions {
    * of a scope is gone: such an answer is not cached. Throws when the primary has to be asked and does not answer.
    */
   async current(scopes: readonly Scope[]): Promise<readonly number[] | null> {
-    if (!this.#listener.trusted) return complete(await readVersions(this.#pool, scopes));
+    if (!this.#listener.trusted) {
+      const versions = complete(await readVersions(this.#pool, scopes));
+      this.#sawPrimary(scopes);
+      return versions;
+    }
     const versions: number[] = [];
     for (const scope of scopes) {
       const known = this.#known.get(scopeKey(scope));
@@ -66,6 +74,11 @@ export class CacheVersions {
     // Before the question is sent, so that an answer which is old when it arrives meets what was heard meanwhile.
     const entries = scopes.map((scope) => this.#entry(scopeKey(scope)));
     const versions = complete(await readVersions(this.#pool, scopes));
+    const isNews = (_: Scope, index: number): boolean => {
+      const { complete: wasRead, version } = entries[index]!;
+      return !wasRead || versions === null || version < versions[index]!;
+    };
+    this.#sawPrimary(scopes.filter(isNews));
     if (versions === null) return null;
     return versions.map((version, index) => {
       const known = entries[index]!;

@@ -1,14 +1,16 @@
 import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
 import { from as copyFrom } from "pg-copy-streams";
 import { createDatabase, poolStatus } from "../../db/knex.js";
 import type { Database } from "../../db/knex.js";
-import { unavailability } from "../../db/errors.js";
+import { sqlState, unavailability } from "../../db/errors.js";
 import { createTestDatabase, databaseSettings } from "../support/database.js";
 import type { TestDatabase } from "../support/database.js";
 import { startTcpProxy } from "../support/tcpProxy.js";
 import type { TcpProxy } from "../support/tcpProxy.js";
+import { until } from "../support/until.js";
 
 /** The error a promise is rejected with; fails when it is fulfilled. */
 async function failure(promise: PromiseLike<unknown>): Promise<unknown> {
@@ -71,6 +73,65 @@ describe("db/knex", () => {
     const expected = { statement: "4321ms", lock: "1234ms", idle: "10s", name: "playlog-named" };
     expect((await pool.query(sql)).rows).to.deep.equal([expected]);
     expect((await knex.raw(sql)).rows).to.deep.equal([expected]);
+  });
+
+  it("ends statements, waits for locks and idle transactions when their time is over", async () => {
+    const { knex, pool } = open({
+      statementTimeoutMs: 300,
+      lockTimeoutMs: 100,
+      idleTransactionTimeoutMs: 100,
+    });
+    const holder = await test.database.pool.connect();
+    try {
+      await holder.query("begin; lock table artists in access exclusive mode");
+      for (const ask of [(sql: string) => pool.query(sql), (sql: string) => knex.raw(sql)]) {
+        expect(sqlState(await failure(ask("select pg_sleep(10)")))).to.equal("57014");
+        expect(sqlState(await failure(ask("select 1 from artists")))).to.equal("55P03");
+      }
+    } finally {
+      await holder.query("rollback");
+      holder.release();
+    }
+    const client = await pool.connect();
+    const trx = await knex.transaction();
+    const ended = new Promise((resolve) => client.once("end", resolve));
+    await client.query("begin");
+    await Promise.all([ended, sleep(400)]);
+    client.release();
+    expect(unavailability(await failure(trx.raw("select 1")))).to.equal("database");
+    await trx.rollback();
+  });
+
+  it("holds no more connections than it may, and closes those that nobody uses down to the least", async () => {
+    const { knex, pool } = open({ poolMin: 1, poolMax: 3, idleTimeoutMs: 100 }, "playlog-counted");
+    const held = async (): Promise<number> => {
+      const { rows } = await test.database.pool.query<{ n: number }>(
+        "select count(*) as n from pg_stat_activity where application_name = 'playlog-counted'",
+      );
+      return rows[0]?.n ?? 0;
+    };
+    const busy = Array.from({ length: 8 }, () => [
+      pool.query("select pg_sleep(0.2)"),
+      knex.raw("select pg_sleep(0.2)").then(() => undefined), // begins only when it is waited for
+    ]).flat();
+    await until("all connections", async () => (await held()) === 6);
+    await Promise.all(busy);
+    await until("the least", async () => (await held()) === 2);
+  });
+
+  it("lets those who can wait longer for a connection do so", async () => {
+    const patient = createDatabase(
+      { ...databaseSettings(test.url), poolMax: 1, connectTimeoutMs: 100 },
+      { applicationName: "playlog-patient", connectTimeoutMs: 5000 },
+    );
+    opened.push(patient);
+    const client = await patient.pool.connect();
+    const trx = await patient.knex.transaction();
+    const waiting = Promise.all([patient.pool.query("select 1"), patient.knex.raw("select 1")]);
+    await sleep(800); // longer than the others may
+    client.release();
+    await trx.rollback();
+    await waiting;
   });
 
   it("quotes no value of a failed statement", async () => {

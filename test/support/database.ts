@@ -29,6 +29,8 @@ export function databaseSettings(url: string): Config["database"] {
     connectTimeoutMs: 5000,
     statementTimeoutMs: 60_000,
     lockTimeoutMs: 20_000,
+    idleTimeoutMs: 30_000,
+    idleTransactionTimeoutMs: 10_000,
   };
 }
 

@@ -53,7 +53,7 @@ export const startRedis = (): Promise<OwnServer> =>
     redisServer({ folder, port: await freePort(), found: await findRedis(quiet), logFile }),
   );
 
-async function startServer(
+export async function startServer(
   prepare: (
     folder: string,
     logFile: string,

@@ -11,7 +11,7 @@ const RETRY_AFTER_SECONDS = 5;
 /** A probe gets its answer, whatever hangs. */
 const PATIENCE_MS = 2000;
 
-type HealthDeps = Pick<AppDeps, "config" | "database" | "redis" | "queue" | "blobs">;
+type HealthDeps = Pick<AppDeps, "config" | "database" | "reads" | "redis" | "queue" | "blobs">;
 
 export function healthRouter(deps: HealthDeps): AppRouter {
   const router: AppRouter = new Router();
@@ -35,10 +35,11 @@ export function healthRouter(deps: HealthDeps): AppRouter {
 
   for (const declaration of database) {
     mount(router, declaration, async (ctx) => {
-      const health = await probe.check();
-      const { knex, pool: pg } = poolStatus(deps.database);
+      const [health, copy] = await Promise.all([probe.check(), deps.reads.report()]);
+      const { knex, pool: pg, replica: replicaPool } = poolStatus(deps.database);
       const primary = { ...health, pools: { knex, pg } };
-      const report = { primary, replica: null };
+      const replica = copy === null ? null : { ...copy, pools: { pg: replicaPool } };
+      const report = { primary, replica };
       if (primary.state === "up") {
         ctx.body = report;
         return;
