@@ -1,8 +1,10 @@
 /** The OpenAPI 3.1 document, from the same declarations that route and validate. Keys are in a fixed order. */
+import { STATUS_CODES } from "node:http";
 import type Joi from "joi";
-import { type Endpoint, type ResponseDoc, type StreamBody } from "../middleware/endpoint.js";
+import { type Endpoint, rateClassOf, type ResponseDoc, type StreamBody } from "../middleware/endpoint.js";
 import { PROBLEM_TYPE } from "../middleware/errorHandler.js";
 import { componentName, components } from "./components.js";
+import { exampleOf } from "./examples.js";
 
 type Json = Record<string, unknown>;
 
@@ -109,11 +111,11 @@ function operation(endpoint: Endpoint): Json {
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined ? {} : { requestBody: requestBody(body) }),
     responses: {
+      ...(endpoint.cache === undefined ? {} : { 304: { description: NOT_MODIFIED } }),
+      ...problems(endpoint),
       ...Object.fromEntries(
         Object.entries(endpoint.responses).map(([status, response]) => [status, responseOf(response)]),
       ),
-      ...(endpoint.cache === undefined ? {} : { 304: { description: NOT_MODIFIED } }),
-      ...problems(endpoint),
     },
   };
 }
@@ -137,12 +139,20 @@ function requestBody(body: Joi.ObjectSchema | StreamBody): Json {
   const content =
     "stream" in body
       ? Object.fromEntries(Object.entries(body.contentTypes).map(([type, schema]) => [type, { schema }]))
-      : { "application/json": { schema: inputSchema(body) } };
+      : { "application/json": withExample(inputSchema(body)) };
   return { required: true, content };
 }
 
+const resolve = (ref: string): Json => {
+  const schema = components().get(ref.replace("#/components/schemas/", ""));
+  if (schema === undefined) throw new Error(`${ref} stands for nothing`);
+  return schema["~standard"].jsonSchema.output(TARGET);
+};
+
+const withExample = (schema: Json): Json => ({ schema, example: exampleOf(schema, resolve) });
+
 function responseOf(response: ResponseDoc): Json {
-  const { description, schema, contentType = "application/json", example, headers } = response;
+  const { description, schema, contentType = "application/json", example, headers, also = {} } = response;
   const shown = example === undefined ? {} : { example };
   return {
     description,
@@ -158,12 +168,59 @@ function responseOf(response: ResponseDoc): Json {
         }),
     ...(schema === undefined
       ? {}
-      : { content: { [contentType]: { schema: outputSchema(schema), ...shown } } }),
+      : {
+          content: {
+            [contentType]:
+              contentType.endsWith("json")
+                ? { ...withExample(outputSchema(schema)), ...shown }
+                : { schema: outputSchema(schema), ...shown },
+            ...Object.fromEntries(
+              Object.entries(also).map(([type, sample]) => [
+                type,
+                { schema: { type: "string" }, example: sample },
+              ]),
+            ),
+          },
+        }),
+  };
+}
+
+const PROBLEM = { $ref: "#/components/schemas/Problem" };
+
+/** By status: the code that is met most often, and what is said then. */
+const PROBLEMS: Readonly<Record<string, readonly [code: string, detail: string]>> = {
+  400: ["validation", "Something in the request is not valid"],
+  401: ["unauthorized", "A valid access token is required"],
+  403: ["forbidden", "This is not yours to do"],
+  404: ["not_found", "There is nothing at this address"],
+  408: ["request_timeout", "The body did not arrive in time"],
+  409: ["wrong_state", "This cannot be done in its present state"],
+  412: ["precondition_failed", "This has changed since you read it; read it again"],
+  413: ["too_large", "The body is larger than 262144 bytes"],
+  415: ["unsupported_media_type", "The body must be application/json"],
+  422: ["idempotency_mismatch", "This Idempotency-Key was used with a different request"],
+  429: ["rate_limited", "Too many requests"],
+  500: ["internal", "Something went wrong here"],
+  503: ["unavailable", "Something playlog stands on does not answer"],
+};
+
+function problemExample(status: string): Json {
+  const [code, detail] = PROBLEMS[status] ?? ["error", "Something is wrong"];
+  return {
+    type: `urn:playlog:problem:${code}`,
+    title: STATUS_CODES[status] ?? "Error",
+    status: Number(status),
+    detail,
+    code,
+    requestId: "0193e5c1-7a40-7d5e-9a3b-2f6c8d1e4b70",
+    errors:
+      status === "400" ? [{ path: "limit", code: "out_of_range", message: "limit must be at most 1000" }] : [],
   };
 }
 
 /** What every endpoint of a kind can answer, and what its declaration adds. */
-function problems({ method, auth, params, errors, role, conditional }: Endpoint): Json {
+function problems(endpoint: Endpoint): Json {
+  const { method, auth, params, errors, role, conditional } = endpoint;
   const said: Record<number, string> = {
     400: "Something in the request is not valid; `errors` names it",
     ...(auth === "user" ? { 401: "No valid access token" } : {}),
@@ -180,11 +237,17 @@ function problems({ method, auth, params, errors, role, conditional }: Endpoint)
           413: "The body is larger than allowed",
           415: "The content type or encoding is not supported",
         }),
+    ...(rateClassOf(endpoint) === "unlimited"
+      ? {}
+      : { 429: "Too many requests of this kind; try again after `Retry-After` seconds" }),
+    500: "A mistake of ours; with the `requestId` its cause can be found in the log",
     503: "Something playlog stands on does not answer; try again after `Retry-After` seconds",
     ...errors,
   };
-  const content = { [PROBLEM_TYPE]: { schema: { $ref: "#/components/schemas/Problem" } } };
   return Object.fromEntries(
-    Object.entries(said).map(([status, description]) => [status, { description, content }]),
+    Object.entries(said).map(([status, description]) => [
+      status,
+      { description, content: { [PROBLEM_TYPE]: { schema: PROBLEM, example: problemExample(status) } } },
+    ]),
   );
 }
