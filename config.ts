@@ -6,6 +6,7 @@
  */
 import path from "node:path";
 import Joi from "joi";
+import { proxyList, type Rates, rangesOf, rateSchemas, ratesOf } from "./utils/limitSettings.js";
 
 export interface Config {
   readonly home: string;
@@ -18,6 +19,15 @@ export interface Config {
     readonly connectTimeoutMs: number;
     readonly statementTimeoutMs: number;
     readonly lockTimeoutMs: number;
+    /** After this an unused connection beyond `poolMin` is closed. */
+    readonly idleTimeoutMs: number;
+    /** How long a transaction may do nothing before the server ends it. */
+    readonly idleTransactionTimeoutMs: number;
+    readonly replica?: {
+      readonly url: string;
+      /** Reads leave a replica that is further behind. */
+      readonly maxLagMs: number;
+    };
   };
   readonly redis: { readonly url: string };
   readonly temporal: {
@@ -30,8 +40,10 @@ export interface Config {
   readonly auth: {
     /** Absent: the api makes one and keeps it in `home`. */
     readonly jwtSecret?: string;
+    /** Accepted, not used for anything new. */
+    readonly jwtPreviousSecrets: readonly string[];
     readonly bcryptCost: number;
-    readonly registration: "open" | "closed";
+    readonly registration: "open" | "invite" | "closed";
   };
   readonly imports: {
     readonly uploadMaxBytes: number;
@@ -64,9 +76,16 @@ export interface Config {
     readonly eventsPollMs: number;
     readonly eventsKeepAliveMs: number;
   };
+  readonly limits: {
+    readonly enabled: boolean;
+    /** Addresses and CIDR ranges. */
+    readonly trustedProxies: readonly string[];
+    readonly rates: Rates;
+  };
   /** Ports of 127.0.0.1 (or `OPS_HOST`) that serve /metrics; absent: not served, 0: any free one. */
   readonly ops: { readonly host: string; readonly apiPort?: number; readonly workerPort?: number };
   readonly log: { readonly level: "error" | "warn" | "info" | "debug"; readonly format: "json" | "pretty" };
+  readonly sqlLog: { readonly mode: "off" | "slow" | "all"; readonly slowMs: number };
   readonly shutdownGraceMs: number;
 }
 
@@ -98,6 +117,10 @@ const schema = Joi.object({
   DB_CONNECT_TIMEOUT_MS: whole(100, 60_000).default(1500),
   DB_STATEMENT_TIMEOUT_MS: whole(100, 600_000).default(3000),
   DB_LOCK_TIMEOUT_MS: whole(100, 600_000).default(2000),
+  DB_IDLE_TIMEOUT_MS: whole(100, 3_600_000).default(30_000),
+  DB_IDLE_TRANSACTION_TIMEOUT_MS: whole(100, 600_000).default(10_000),
+  DATABASE_REPLICA_URL: Joi.string().uri({ scheme: ["postgres", "postgresql"] }),
+  REPLICA_MAX_LAG_MS: whole(500, 3_600_000).default(5000),
   REDIS_URL: Joi.string()
     .uri({ scheme: ["redis", "rediss"] })
     .required(),
@@ -108,8 +131,12 @@ const schema = Joi.object({
   TEMPORAL_TASK_QUEUE: Joi.string().max(200).default("playlog-imports"),
   TEMPORAL_UI_URL: Joi.string().uri({ scheme: ["http", "https"] }),
   JWT_SECRET: Joi.string().min(32),
+  JWT_PREVIOUS_SECRETS: Joi.string().pattern(
+    /^[^,]{32,}(,[^,]{32,})*$/,
+    "secrets of at least 32 characters with commas between them",
+  ),
   BCRYPT_COST: whole(4, 15).default(10),
-  REGISTRATION: Joi.string().valid("open", "closed").default("open"),
+  REGISTRATION: Joi.string().valid("open", "invite", "closed").default("open"),
   UPLOAD_MAX_BYTES: whole(1, 64 * GIB).default(4 * GIB),
   ARCHIVE_ENTRY_MAX_BYTES: whole(1, 64 * GIB).default(4 * GIB),
   ARCHIVE_UNPACKED_MAX_BYTES: whole(1, 256 * GIB).default(16 * GIB),
@@ -133,11 +160,16 @@ const schema = Joi.object({
   EVENT_STREAMS_PER_USER: whole(1, 10_000).default(20),
   EVENTS_POLL_MS: whole(10, 60_000).default(500),
   EVENTS_KEEP_ALIVE_MS: whole(100, 600_000).default(15_000),
+  RATE_LIMIT: Joi.string().valid("on", "off").default("on"),
+  ...rateSchemas,
+  TRUSTED_PROXIES: proxyList,
   OPS_HOST: Joi.string().hostname().default("127.0.0.1"),
   OPS_PORT: Joi.number().port(),
   WORKER_OPS_PORT: Joi.number().port(),
   LOG_LEVEL: Joi.string().valid("error", "warn", "info", "debug").default("info"),
   LOG_FORMAT: Joi.string().valid("json", "pretty").default("json"),
+  LOG_SQL: Joi.string().valid("off", "slow", "all").default("off"),
+  LOG_SQL_SLOW_MS: whole(0, 600_000).default(500),
   SHUTDOWN_GRACE_MS: whole(0, 600_000).default(20_000),
 });
 
@@ -165,6 +197,10 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     settings[name] === undefined ? undefined : text(name).replace(/\/+$/, "");
   const jwtSecret = settings["JWT_SECRET"] === undefined ? {} : { jwtSecret: text("JWT_SECRET") };
   const uiUrl = url("TEMPORAL_UI_URL");
+  const replica =
+    settings["DATABASE_REPLICA_URL"] === undefined
+      ? undefined
+      : { url: text("DATABASE_REPLICA_URL"), maxLagMs: num("REPLICA_MAX_LAG_MS") };
   const home = path.resolve(text("PLAYLOG_HOME"));
   return {
     home,
@@ -181,6 +217,9 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       connectTimeoutMs: num("DB_CONNECT_TIMEOUT_MS"),
       statementTimeoutMs: num("DB_STATEMENT_TIMEOUT_MS"),
       lockTimeoutMs: num("DB_LOCK_TIMEOUT_MS"),
+      idleTimeoutMs: num("DB_IDLE_TIMEOUT_MS"),
+      idleTransactionTimeoutMs: num("DB_IDLE_TRANSACTION_TIMEOUT_MS"),
+      ...(replica === undefined ? {} : { replica }),
     },
     redis: { url: text("REDIS_URL") },
     temporal: {
@@ -191,8 +230,9 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     },
     auth: {
       ...jwtSecret,
+      jwtPreviousSecrets: (settings["JWT_PREVIOUS_SECRETS"]?.toString().split(",") ?? []).map((one) => one.trim()),
       bcryptCost: num("BCRYPT_COST"),
-      registration: text("REGISTRATION") as "open" | "closed",
+      registration: text("REGISTRATION") as Config["auth"]["registration"],
     },
     imports: {
       uploadMaxBytes: num("UPLOAD_MAX_BYTES"),
@@ -219,6 +259,11 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       eventsPollMs: num("EVENTS_POLL_MS"),
       eventsKeepAliveMs: num("EVENTS_KEEP_ALIVE_MS"),
     },
+    limits: {
+      enabled: text("RATE_LIMIT") === "on",
+      trustedProxies: rangesOf(text("TRUSTED_PROXIES")),
+      rates: ratesOf(text),
+    },
     ops: {
       host: text("OPS_HOST"),
       ...(settings["OPS_PORT"] === undefined ? {} : { apiPort: num("OPS_PORT") }),
@@ -228,6 +273,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       level: text("LOG_LEVEL") as Config["log"]["level"],
       format: text("LOG_FORMAT") as Config["log"]["format"],
     },
+    sqlLog: { mode: text("LOG_SQL") as Config["sqlLog"]["mode"], slowMs: num("LOG_SQL_SLOW_MS") },
     shutdownGraceMs: num("SHUTDOWN_GRACE_MS"),
   };
 }

@@ -7,6 +7,8 @@ import type { Database } from "../db/knex.js";
 import { migrationStatus } from "../db/migrate.js";
 import { addPoolMetrics } from "../db/poolMetrics.js";
 import { TemporalImportQueue } from "../services/import/queues/TemporalImportQueue.js";
+import { logStatements } from "../db/sqlLog.js";
+import { addSqlMetrics } from "../db/sqlMetrics.js";
 import type { StepsDependencies } from "../services/import/stepContext.js";
 import { createImportSteps } from "../services/import/steps.js";
 import { FileBlobStore } from "../services/storage/FileBlobStore.js";
@@ -54,6 +56,7 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
   });
   let worker: Worker | undefined;
   const backlog = new BacklogReader(config.database);
+  logStatements(database, config.sqlLog, log);
   // Before anything can fail or wait: a worker that does not get on is what operators look for.
   const ops = await serveMetrics(config, {
     database,
@@ -156,6 +159,7 @@ interface OpsSources {
   readonly temporalMetrics: TemporalMetrics;
   readonly backlog: BacklogReader;
   readonly health: () => Promise<WorkerHealth>;
+  addSqlMetrics(registry, database);
 }
 
 /**

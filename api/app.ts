@@ -7,6 +7,7 @@ import { caching } from "./middleware/cache.js";
 import { mountedOn } from "./middleware/endpoint.js";
 import { errorHandler } from "./middleware/errorHandler.js";
 import { measured } from "./middleware/metrics.js";
+import { rateLimiting } from "./middleware/rateLimit.js";
 import { requestContext } from "./middleware/requestContext.js";
 import { openApiDocument } from "./openapi/document.js";
 import { docsRouter } from "./routes/docs/docs.js";
@@ -33,6 +34,7 @@ export function buildApp(deps: AppDeps): App {
   app.use(requestContext(deps.log));
   app.use(errorHandler);
   app.use(authentication(deps.auth));
+  if (deps.limits !== null) app.use(rateLimiting(deps.limits));
   app.use(caching(deps.pages));
   app.use(root.routes());
   app.use(answerOtherMethods);

@@ -6,6 +6,7 @@ import type { Config } from "../config.js";
 import { createDatabase } from "../db/knex.js";
 import { DatabaseListener } from "../db/listener.js";
 import { migrationStatus } from "../db/migrate.js";
+import { logStatements } from "../db/sqlLog.js";
 import { loadSigningKeys } from "../services/auth/signingKeys.js";
 import { RedisService } from "../services/cache/RedisService.js";
 import { TemporalImportQueue } from "../services/import/queues/TemporalImportQueue.js";
@@ -27,6 +28,7 @@ class StartupError extends Error {}
 async function start(config: Config, log: Logger): Promise<() => Promise<boolean>> {
   await refusePendingMigrations(config);
   const database = createDatabase(config.database, { applicationName: "playlog-api" });
+  logStatements(database, config.sqlLog, log);
   const redis = new RedisService({ url: config.redis.url, log });
   const listener = new DatabaseListener({ databaseUrl: config.database.url, log });
   const queue = new TemporalImportQueue({
@@ -38,6 +40,7 @@ async function start(config: Config, log: Logger): Promise<() => Promise<boolean
   const keys = await loadSigningKeys(config.home, config.auth.jwtSecret);
   const blobs = new FileBlobStore(config.spoolDir);
   const deps = composeServices({ config, database, redis, listener, queue, blobs, keys, log });
+  if (!config.limits.enabled) log.warn("RATE_LIMIT=off: nobody is limited in how often they ask");
   await Promise.all([redis.connect(), listener.start()]);
   const ops = await serveMetrics(config, deps.metrics.registry);
   const server = await serve(buildApp(deps), config.http.host, config.http.port);

@@ -34,7 +34,7 @@ describe("loadConfig", () => {
   it("needs no more than three addresses", () => {
     const config = loadConfig(REQUIRED);
     expect(config.http).to.deep.equal({ host: "127.0.0.1", port: 3000, publicUrl: "http://localhost:3000" });
-    expect(config.auth).to.deep.equal({ bcryptCost: 10, registration: "open" });
+    expect(config.auth).to.deep.equal({ bcryptCost: 10, registration: "open", jwtPreviousSecrets: [] });
     expect(config.imports.batchRows).to.equal(10_000);
     expect(config.home).to.equal(path.resolve(".playlog"));
     expect(config.spoolDir).to.equal(path.join(config.home, "spool"));
@@ -50,6 +50,20 @@ describe("loadConfig", () => {
     expect(config.http.publicUrl).to.equal("https://play.example.org");
     expect(config.http.port).to.equal(0);
     expect(config.database.poolMax).to.equal(3);
+  });
+
+  it("reads limits and lists of proxies", () => {
+    const { limits } = loadConfig({
+      ...REQUIRED,
+      RATE_LIMIT: "off",
+      RATE_SEARCH: "7/30",
+      TRUSTED_PROXIES: "loopback, 10.1.2.3,2001:db8::/48",
+    });
+    expect(limits.enabled).to.equal(false);
+    expect(limits.rates.search).to.deep.equal({ max: 7, seconds: 30 });
+    expect(limits.rates.login).to.deep.equal({ max: 100, seconds: 900 });
+    expect(limits.trustedProxies).to.deep.equal(["127.0.0.0/8", "::1/128", "10.1.2.3", "2001:db8::/48"]);
+    expect(loadConfig(REQUIRED).limits).to.deep.include({ enabled: true, trustedProxies: [] });
   });
 
   it("takes an empty value for none, and ignores what is not its own", () => {
@@ -86,7 +100,7 @@ describe("loadConfig", () => {
     ]);
     expect(found).to.include("TEMPORAL_ADDRESS is required");
     expect(found).to.include("JWT_SECRET must be at least 32 characters");
-    expect(found).to.include("REGISTRATION must be one of open, closed");
+    expect(found).to.include("REGISTRATION must be one of open, invite, closed");
     expect(found).to.include("DB_POOL_MAX must be a whole number");
     expect(new ConfigError(found).message).to.include(`${found.length} problem(s)`);
     expect(new ConfigError(found).message).to.not.include(secret);
@@ -100,6 +114,14 @@ describe("loadConfig", () => {
     ["SHUTDOWN_GRACE_MS", "-1"],
     ["UPLOAD_MAX_BYTES", "4G"],
     ["LOG_FORMAT", "JSON"],
+    ["LOG_SQL", "yes"],
+    ["RATE_LIMIT", "true"],
+    ["RATE_READS", "100"],
+    ["RATE_LOGIN", "0/60"],
+    ["TRUSTED_PROXIES", "10.0.0.0/33"],
+    ["TRUSTED_PROXIES", "proxy.example.org"],
+    ["TRUSTED_PROXIES", "loopback,"],
+    ["JWT_PREVIOUS_SECRETS", `${"a".repeat(32)},short`],
   ];
   for (const [name, value] of bad) {
     it(`refuses ${name}=${value}`, () => {

@@ -24,15 +24,27 @@ export interface LogSettings {
 const REDACTED = "[redacted]";
 const SENSITIVE_KEY =
   /pass|token|authorization|secret|e-?mail|cookie|jwt|api[-_]?key|^login$|^body$|credential/i;
-const TOKEN_VALUE = /\beyJ[\w-]{5,}\.[\w-]+\.[\w-]+/g;
+/** Access tokens, personal API tokens, refresh tokens. */
+const TOKEN_VALUE =
+  /\beyJ[\w-]{5,}\.[\w-]+\.[\w-]+|\bplaylog_[\w-]{43}|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\d{1,9}\.[\w-]{43}/g;
 const URL_PASSWORD = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/:@]*:)[^\s/@]+@/gi;
+/** Addresses of people, wherever they turn up. */
+const EMAIL_VALUE = /[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+/g;
+/** Beyond what JSON escapes: some readers of logs take these for the end of a line, or a terminal for a command. */
+const CONTROL = /[\u007f-\u009f\u2028\u2029]/g;
+/** And what JSON would escape, for lines that are no JSON. */
+const PLAIN_CONTROL = /\p{Cc}/gu;
 const MAX_DEPTH = 6;
 const MAX_TEXT = 2000;
 
-const cleanText = (text: string): string =>
-  (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}...` : text)
-    .replace(TOKEN_VALUE, REDACTED)
-    .replace(URL_PASSWORD, `$1${REDACTED}@`);
+const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
+function cleanText(text: string): string {
+  const short = text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}...` : text;
+  const plain = short.replace(TOKEN_VALUE, REDACTED).replace(CONTROL, escaped);
+  if (!plain.includes("@")) return plain; // looking for addresses costs more than all the rest
+  return plain.replace(URL_PASSWORD, `$1${REDACTED}@`).replace(EMAIL_VALUE, REDACTED);
+}
 
 /**
  * What may be said about an error. PostgreSQL puts values of rows into `message` and `detail`, and knex puts the
@@ -80,12 +92,19 @@ export const withLogFields = <T>(fields: LogFields, work: () => T): T =>
 /** What the innermost `withLogFields` around the caller gave under this name; undefined outside of any. */
 export const logField = (name: string): unknown => scope.getStore()?.[name];
 
+/** Runs work with the fields there are now, wherever it is called: what a connection reports at some time is not its doing. */
+export function boundLogFields(): <T>(work: () => T) => T {
+  const fields = scope.getStore() ?? {};
+  return (work) => scope.run(fields, work);
+}
+
 const pretty = winston.format.printf((info) => {
   const { timestamp, level, message, service, ...fields } = info;
   const tail = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-  return `${String(timestamp).slice(11, 23)} ${level.toUpperCase().padEnd(5)} ${String(service)}: ${String(message)}${tail.join("")}`;
+  const line = `${String(timestamp).slice(11, 23)} ${level.toUpperCase().padEnd(5)} ${String(service)}: ${String(message)}${tail.join("")}`;
+  return line.replace(PLAIN_CONTROL, escaped);
 });
 
 /**

@@ -1,5 +1,6 @@
 /** What the api counts. One object per app; api/server.ts shows it on OPS_PORT, nothing else does. */
 import { Counter, Gauge, Histogram } from "prom-client";
+import { RATE_CLASSES, type RateClass } from "../middleware/rateLimit.js";
 import { createRegistry, REQUEST_SECONDS } from "../../utils/metrics.js";
 
 export interface RequestEnd {
@@ -42,6 +43,12 @@ export class ApiMetrics {
     labelNames: ["kind"],
     registers: this.#registers,
   });
+  readonly #rateLimited = new Counter({
+    name: "playlog_rate_limited_total",
+    help: "Requests refused because there were too many, by limit; account: failed tries to get into one",
+    labelNames: ["limit"],
+    registers: this.#registers,
+  });
   readonly #uploads = new Counter({
     name: "playlog_uploads_total",
     help: "Uploads that were stored, refused for their size, or broke off",
@@ -67,6 +74,7 @@ export class ApiMetrics {
 
   constructor() {
     for (const kind of AUTH_FAILURES) this.#authFailures.inc({ kind }, 0);
+    for (const limit of [...RATE_CLASSES, "account"]) this.#rateLimited.inc({ limit }, 0);
     for (const outcome of ["stored", "refused", "failed"]) this.#uploads.inc({ outcome }, 0);
   }
 
@@ -83,6 +91,10 @@ export class ApiMetrics {
     };
     this.#requests.observe(labels, seconds);
     if (status === 401) this.#authFailures.inc({ kind: CREDENTIALS[labels.route] ?? "token" });
+  }
+
+  rateLimited(limit: RateClass | "account"): void {
+    this.#rateLimited.inc({ limit });
   }
 
   uploadBegan(): void {

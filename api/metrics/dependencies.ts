@@ -1,5 +1,6 @@
 import type { Database } from "../../db/knex.js";
 import { addPoolMetrics } from "../../db/poolMetrics.js";
+import { addSqlMetrics } from "../../db/sqlMetrics.js";
 import type { RedisService } from "../../services/cache/RedisService.js";
 import type { ApiMetrics } from "./ApiMetrics.js";
 
@@ -9,6 +10,7 @@ export function addDependencyMetrics(
   { database, redis }: { readonly database: Database; readonly redis: RedisService },
 ): void {
   addPoolMetrics(metrics.registry, database);
+  addSqlMetrics(metrics.registry, database);
   metrics.addGauge("playlog_redis_up", "1 while this process is connected to Redis", () =>
     Number(redis.state.connected),
   );

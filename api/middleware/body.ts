@@ -25,6 +25,7 @@ export function jsonBody(
   const parse = koaBody({
     jsonLimit: maxBytes,
     jsonTypes: ["application/json"],
+    parsedMethods: ["POST", "PUT", "PATCH", "DELETE"], // by default not DELETE: its body would count as none
     multipart: false,
     text: false,
     urlencoded: false,

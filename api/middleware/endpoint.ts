@@ -6,11 +6,12 @@ import Joi from "joi";
 import type { Next } from "koa";
 import type { TokenScope, UserRole } from "../../db/models/enums.js";
 import type { Scope } from "../../db/queries/cacheVersions.js";
-import { NotFoundError } from "../../utils/errors.js";
+import { NotFoundError, UnauthorizedError } from "../../utils/errors.js";
 import { assertRole, assertScope } from "../policies/callers.js";
 import type { AppContext, AppMiddleware, AppRouter, Caller } from "../types.js";
 import { jsonBody, refuseBody } from "./body.js";
 import { answerCached } from "./cache.js";
+import type { RateClass } from "./rateLimit.js";
 import { validate } from "./validation.js";
 
 export type Method = "get" | "post" | "put" | "patch" | "delete";
@@ -59,6 +60,10 @@ export interface EndpointOptions<P, Q, B, A extends Access> {
   readonly scope?: TokenScope | "session";
   /** `If-Match` is looked at: the handler calls `assertMatch`. */
   readonly conditional?: boolean;
+  /** Which limit its requests count against: `reads` for GET and `writes` for the rest by default. */
+  readonly rateClass?: RateClass | "unlimited";
+  /** The account about which its refusals could tell a guesser something (is this the password?): they are limited by account, too. */
+  guesses?(input: Input<P, Q, B, A>): string;
   /** A value that does not fit is 404, without a query. */
   readonly params?: Joi.ObjectSchema<P>;
   /** Without it, any query parameter is refused. */
@@ -124,6 +129,12 @@ export const scopeOf = ({
 
 const noQuery = Joi.object({});
 
+export const rateClassOf = ({
+  method,
+  rateClass,
+}: Pick<EndpointOptions<never, never, never, Access>, "method" | "rateClass">) =>
+  rateClass ?? (method === "get" ? "reads" : "writes");
+
 const mounted = new WeakMap<AppRouter, Endpoint[]>();
 
 /** What `mount` has put on this router. */
@@ -157,13 +168,15 @@ export function mount<P, Q, B, A extends Access>(
   const readBody = bodyReader(declaration);
   if (declaration.cache !== undefined && (method !== "get" || auth !== "user")) {
     throw new Error(`${method} ${path} cannot be cached: there is no reader to keep it for`);
+  const rateClass = rateClassOf(declaration);
   }
 
   const enter = async (ctx: AppContext & { readonly params: unknown }, next: Next): Promise<void> => {
     ctx.state.route = path;
-    if (auth === "user") {
-      const caller = await ctx.state.authenticate();
-      ctx.state.caller = caller;
+    if (auth === "user") ctx.state.caller = await authenticated(ctx, rateClass);
+    await admit(ctx, rateClass);
+    const { caller } = ctx.state;
+    if (caller !== undefined) {
       ctx.set("Cache-Control", "no-store");
       assertScope(caller, scopeOf(declaration));
       assertRole(caller, role);
@@ -190,7 +203,11 @@ export function mount<P, Q, B, A extends Access>(
       body: await readBody(ctx),
       caller: ctx.state.caller,
     };
-    await answer(ctx, input as Input<P, Q, B, A>);
+    const checked = input as Input<P, Q, B, A>;
+    const guessed = declaration.guesses?.(checked);
+    const { limits } = ctx.state;
+    if (guessed === undefined || limits === undefined) await answer(ctx, checked);
+    else await limits.guess(ctx, guessed, () => answer(ctx, checked));
   };
   // Exact: by default the router takes other cases and a slash at the end for the same address.
   router.register(path, [method], [enter, ...middleware, run], { sensitive: true, strict: true });
@@ -199,6 +216,20 @@ export function mount<P, Q, B, A extends Access>(
 
 /** A path that cannot name anything is an address that does not exist. */
 function checkPath<P>(schema: Joi.ObjectSchema<P>, values: unknown): P {
+async function admit(ctx: AppContext, rateClass: RateClass | "unlimited"): Promise<void> {
+  if (rateClass !== "unlimited") await ctx.state.limits?.admit(ctx, rateClass);
+}
+
+/** A request whose token does not work counts as well: against the address it came from. */
+async function authenticated(ctx: AppContext, rateClass: RateClass | "unlimited"): Promise<Caller> {
+  try {
+    return await ctx.state.authenticate();
+  } catch (error) {
+    if (error instanceof UnauthorizedError) await admit(ctx, rateClass);
+    throw error;
+  }
+}
+
   const result = schema.validate(values, { convert: false });
   if (result.error !== undefined) throw new NotFoundError();
   return result.value;

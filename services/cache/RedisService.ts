@@ -18,6 +18,13 @@ export interface RedisHealth {
   readonly latencyMs: number | null;
 }
 
+/** Runs whole: nobody else's command comes in between. */
+export interface RedisScript {
+  /** Letters only, unique. */
+  readonly name: string;
+  readonly lua: string;
+}
+
 /** Answer of a command, or the fact that there was none. */
 type Outcome<T> = { readonly reached: true; readonly value: T } | { readonly reached: false };
 
@@ -25,6 +32,8 @@ const CONNECT_TIMEOUT_MS = 1000;
 const COMMAND_TIMEOUT_MS = 300;
 /** A server that refuses commands is said to do so this often. */
 const REFUSED_LOG_MS = 60_000;
+/** Less than a millisecond of the server's time. */
+const SCANNED_AT_ONCE = 1000;
 /** Keys written together must not expire together. */
 const TTL_JITTER = 0.1;
 
@@ -34,6 +43,7 @@ export class RedisService {
   readonly #namespace: string;
   readonly #loading = new Map<string, Promise<unknown>>();
   readonly #breaker: CircuitBreaker;
+  readonly #scripts = new Map<string, (...args: readonly (string | number)[]) => Promise<unknown>>();
   #reported: "up" | "down" = "up";
   #refusedAt = -Infinity;
 
@@ -108,9 +118,41 @@ export class RedisService {
     return (await set).reached;
   }
 
+  /** What the script answers; undefined when Redis could not be reached, or refused. It may have run all the same. */
+  async evaluate(
+    script: RedisScript,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+  ): Promise<unknown> {
+    const command = this.#command(script);
+    const named = keys.map((key) => this.#key(key));
+    const outcome = await this.#run(() => command(keys.length, ...named, ...args));
+    return outcome.reached ? outcome.value : undefined;
+  }
+
   /** False when Redis could not be reached: the keys may still be there. */
   async del(...keys: readonly string[]): Promise<boolean> {
     return (await this.#run(() => this.#client.del(keys.map((key) => this.#key(key))))).reached;
+  }
+
+  /**
+   * Deletes every key that has one of these texts in it. Looks at all keys, a few at a time: for what happens seldom.
+   * False when Redis could not be reached: some may still be there.
+   */
+  async deleteNaming(texts: readonly string[]): Promise<boolean> {
+    let cursor = "0";
+    do {
+      const from = cursor;
+      const seen = await this.#run(() =>
+        this.#client.scan(from, "MATCH", this.#key("*"), "COUNT", SCANNED_AT_ONCE),
+      );
+      if (!seen.reached) return false;
+      const [next, keys] = seen.value;
+      const named = keys.filter((key) => texts.some((text) => key.includes(text)));
+      if (named.length > 0 && !(await this.#run(() => this.#client.del(named))).reached) return false;
+      cursor = next;
+    } while (cursor !== "0");
+    return true;
   }
 
   /**
@@ -169,6 +211,17 @@ export class RedisService {
     const value = await load();
     if (value !== null) await this.set(key, JSON.stringify(value), ttlSeconds * jitter());
     return value;
+  }
+
+  /** ioredis sends a script once, and from then on its hash. */
+  #command({ name, lua }: RedisScript) {
+    const known = this.#scripts.get(name);
+    if (known !== undefined) return known;
+    this.#client.defineCommand(name, { lua });
+    const methods = this.#client as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
+    const command = (...args: readonly (string | number)[]) => methods[name]!(...args);
+    this.#scripts.set(name, command);
+    return command;
   }
 
   #key(key: string): string {

@@ -15,6 +15,7 @@ import type { AppDeps } from "../../api/types.js";
 import { loadConfig, type Config } from "../../config.js";
 import { createDatabase } from "../../db/knex.js";
 import { DatabaseListener } from "../../db/listener.js";
+import { logStatements } from "../../db/sqlLog.js";
 import { loadSigningKeys, type SigningKeys } from "../../services/auth/signingKeys.js";
 import { RedisService } from "../../services/cache/RedisService.js";
 import type { ImportQueue } from "../../services/import/ImportQueue.js";
@@ -71,11 +72,13 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     TEMPORAL_TASK_QUEUE: namespace,
     BCRYPT_COST: "4",
     LOG_LEVEL: "debug",
+    RATE_LIMIT: "off",
     ...options.env,
   });
   const database = createDatabase(config.database, { applicationName: "playlog-test-api" });
   const lines: string[] = [];
   const log = createLogger(config.log, { service: "api" }, collector(lines));
+  logStatements(database, config.sqlLog, log);
   const redis = new RedisService({ url: config.redis.url, log, namespace });
   const listener = new DatabaseListener({ databaseUrl: config.database.url, log });
   const queue = options.queue ?? temporalQueue(config, log);

@@ -80,6 +80,28 @@ describe("the logger", () => {
     expect(text()).to.include("postgres://me:[redacted]@db:5432/x");
   });
 
+  it("hides refresh tokens, API tokens and e-mail addresses inside other text, and no address of a server", () => {
+    const { log, text } = collect();
+    const refresh = `01890000-0000-7000-8000-000000000000.12.${"a".repeat(43)}`;
+    const api = `playlog_${"b".repeat(43)}`;
+    log.error(`sent ${refresh} and ${api}`, {
+      detail: `Key (a)=(${secret}@example.org) for <${secret}.x@mail.example.org>`,
+    });
+    log.info("playlog_reconciler_last_pass_timestamp_seconds", { at: "redis://cache.example.org:6379" });
+    expect(text()).to.not.include(secret).and.not.include("aaaa").and.not.include("bbbb");
+    expect(text()).to.include("redis://cache.example.org:6379").and.include("timestamp_seconds");
+  });
+
+  it("writes one line, whatever is in it, and nothing that a terminal obeys", () => {
+    const nasty = 'x\r\n{"level":"error"}\u001b[31m\u0085\u2028\u2029\u009b1m\u007f';
+    for (const format of ["json", "pretty"] as const) {
+      const { log, text } = collect({ format });
+      log.warn(nasty, { name: nasty, inner: { name: nasty } });
+      expect(text().trimEnd()).to.not.match(/[\p{Cc}\u2028\u2029]/u);
+      expect(text()).to.include("u001b[31m").and.include("u009b1m");
+    }
+  });
+
   it("tells errors of the database by code and constraint, without the row", () => {
     const { log, text, lines } = collect();
     const error = Object.assign(new Error(`insert into users ... Key (email)=(${secret})`), {

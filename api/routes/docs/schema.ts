@@ -8,6 +8,7 @@ export const showDocument = endpoint({
   summary: "This document",
   tags: ["docs"],
   auth: "none",
+  rateClass: "unlimited",
   responses: { 200: { description: "OpenAPI 3.1", schema: Joi.object().unknown(true) } },
 });
 
@@ -18,6 +19,7 @@ export const showPage = endpoint({
   summary: "This document, to read and to try",
   tags: ["docs"],
   auth: "none",
+  rateClass: "unlimited",
   responses: { 200: { description: "A page", schema: Joi.string(), contentType: "text/html" } },
 });
 
@@ -28,6 +30,7 @@ export const showAsset = endpoint({
   summary: "A file of the documentation page",
   tags: ["docs"],
   auth: "none",
+  rateClass: "unlimited",
   params: Joi.object<{ file: string }, true>({ file: Joi.string().max(100).required() }),
   responses: { 200: { description: "The file", schema: Joi.string(), contentType: "*/*" } },
 });

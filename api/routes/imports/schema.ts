@@ -163,7 +163,7 @@ export const createImport = endpoint({
     422: "This Idempotency-Key was used with another upload",
     429:
       "`too_many_uploads`: too many at once, or in 24 hours; `upload_quota`: your uploads that are kept take all the " +
-      "room you have",
+      "room you have; `rate_limited`: too many in a minute",
   },
 });
 
@@ -320,7 +320,7 @@ export const watchImport = endpoint({
     },
     204: { description: "The import is over, and `Last-Event-ID` names its last version" },
   },
-  errors: { ...notFound, 429: "`too_many_streams`: you are listening too often at once" },
+  errors: { ...notFound, 429: "`too_many_streams`: you are listening too often at once; `rate_limited`: too many requests" },
 });
 
 function pageOf(item: Joi.Schema): Joi.ObjectSchema {
