@@ -77,7 +77,7 @@ export function breach({ method, path, status, contentType, body }: Exchange): s
   if (response.content === undefined) return body === null ? null : `${name} with a body`;
   if (body === null) return method === "HEAD" ? null : `${name} without a body`;
   const type = (contentType ?? "").split(";", 1)[0]!.trim();
-  const media = response.content[type];
+  const media = response.content[type] ?? response.content["*/*"];
   if (media === undefined) return `${name} as ${type}`;
   if (media.schema === undefined || !/[/+]json$/.test(type)) return null;
   const [template] = Object.entries(contract.paths).find(([, item]) =>
