@@ -13,6 +13,7 @@ import { primaryReads } from "../db/replica.js";
 import { rebuildSearchIndex } from "../services/search/rebuild.js";
 import { SearchService } from "../services/search/SearchService.js";
 import { updateSearchIndex } from "../services/search/upkeep.js";
+import { UnavailableError } from "../utils/errors.js";
 import { databaseSettings } from "../test/support/database.js";
 import { loadCatalogue, type MadeCatalogue, makeCatalogue } from "./support/catalogueGenerator.js";
 import { random } from "./support/spotifyArchive.js";
@@ -37,6 +38,8 @@ interface Engine {
   readonly ms: number[];
   readonly slipMs: number[];
   readonly found: { plain: number; slip: number };
+  /** Queries that were given up: each counts with the time that took. */
+  readonly failed: string[];
 }
 
 /** Runs the benchmark against DATABASE_URL, in a database of its own, and prints its figures. */
@@ -180,7 +183,7 @@ function plainEngine(client: pg.Client): Engine {
     );
     return rows.map(({ title, artist }) => `${title} ${artist}`);
   };
-  return { name: "plain tsvector", ask, ms: [], slipMs: [], found: { plain: 0, slip: 0 } };
+  return { name: "plain tsvector", ask, ms: [], slipMs: [], found: { plain: 0, slip: 0 }, failed: [] };
 }
 
 function playlogEngine(service: SearchService, types: readonly ["track"] | [] = []): Engine {
@@ -198,7 +201,7 @@ function playlogEngine(service: SearchService, types: readonly ["track"] | [] = 
     });
   };
   const name = types.length === 0 ? "playlog, all types" : "playlog, tracks";
-  return { name, ask, ms: [], slipMs: [], found: { plain: 0, slip: 0 } };
+  return { name, ask, ms: [], slipMs: [], found: { plain: 0, slip: 0 }, failed: [] };
 }
 
 async function compare(engines: readonly Engine[], queries: readonly Query[], rounds: number): Promise<void> {
@@ -210,7 +213,11 @@ async function compare(engines: readonly Engine[], queries: readonly Query[], ro
         const at = (turn + index + round) % engines.length;
         const engine = engines[at] as Engine;
         const begun = performance.now();
-        const rows = await engine.ask(query.text);
+        const rows = await engine.ask(query.text).catch((error: unknown) => {
+          if (!(error instanceof UnavailableError)) throw error;
+          engine.failed.push(query.text);
+          return [];
+        });
         const ms = performance.now() - begun;
         if (round === 0) {
           // Not timed: what is on disk comes into memory.
@@ -244,6 +251,9 @@ function report(engines: readonly Engine[], ratios: readonly number[][], queries
         `with a slip ${share(found.slip, slips)}`,
     );
   }
+  for (const { name, failed } of engines)
+    if (failed.length > 0)
+      console.log(`  ${name}: given up ${failed.length} times: ${[...new Set(failed)].join("; ")}`);
   const playlog = engines[1] as Engine;
   const reached = playlog.found.slip / slips >= GOALS.found && median(ratios[1] as number[]) <= GOALS.ratio;
   console.log(`  goals (>= 80 % of slips found, p95 at most 2x): ${reached ? "reached" : "MISSED"}`);

@@ -25,8 +25,11 @@ export interface CandidateRequest {
   /** Texts of tsqueries: what has to fit, and what fits as it was typed. */
   readonly expression: string;
   readonly typed: string;
+  /** The query as a name, for documents that are called so. */
+  readonly name: string;
   readonly entities: readonly CatalogueEntity[];
   readonly limit: number;
+  readonly namesakes: number;
   /** The last one seen, to go on from. */
   readonly after?: CandidatePosition;
 }
@@ -41,56 +44,56 @@ export const entityWord = (entity: CatalogueEntity): string => ENTITY_WORDS[enti
 const ALL_ENTITIES = Object.keys(ENTITY_WORDS).length;
 
 const TIERS = ["tier = 0", "tier <= 1", "true"] as const;
+const COLUMNS = "entity, entity_id as id, name, popularity";
+const ORDER = "popularity desc, id desc, entity desc";
+
+export interface Candidates {
+  /** Documents of exactly this name, the most popular first. */
+  readonly namesakes: readonly Candidate[];
+  /** The most popular documents that fit, in order; namesakes may be among them. */
+  readonly fitting: readonly Candidate[];
+}
 
 /**
- * The most popular documents that fit, in order. Looked for among the most popular alone first, then among more, until
- * there are enough: a word that is in every third name is common there, too, and a rare one costs little anywhere. So no
- * word makes the database read more than some thousand rows.
+ * Documents that fit are looked for among the most popular alone first, then among more, until there are enough: a word
+ * that is in every third name is common there, too, and a rare one costs little anywhere. So no word makes the database
+ * read more than some thousand rows. Steps that are not needed are not executed.
  */
-export async function readCandidates(client: Client, request: CandidateRequest): Promise<Candidate[]> {
-  const { expression, typed, entities, limit, after } = request;
-  const values: unknown[] = [withEntities(expression, entities), typed, entities, limit];
+export async function readCandidates(client: Client, request: CandidateRequest): Promise<Candidates> {
+  const { expression, typed, name, entities, limit, namesakes, after } = request;
+  const values: unknown[] = [withEntities(expression, entities), typed, entities, name];
   if (after !== undefined) values.push(after.popularity, after.id, after.entity);
   const rest =
     after === undefined ? "" : "and (popularity, entity_id, entity) < ($5::integer, $6::bigint, $7)";
-  let found: Candidate[] = [];
-  for (const tier of TIERS) {
-    const { rows } = await client.query<Candidate>(
-      `select entity, entity_id as id, name, popularity, words @@ $2::tsquery as "asTyped"
-         from search_documents
-        where ${tier} and words @@ $1::tsquery and entity = any($3::text[]) ${rest}
-        order by popularity desc, entity_id desc, entity desc
-        limit $4`,
-      values,
-    );
-    found = rows;
-    if (found.length >= limit) break;
-  }
-  return found;
+  const enough = (step: number): string => `(select count(*) from step${step}) >= ${limit}`;
+  const steps = TIERS.map((tier, step) => {
+    const before = TIERS.slice(0, step).map((_, earlier) => `not ${enough(earlier)} and`);
+    return `step${step} as materialized (
+      select ${COLUMNS}, words @@ $2::tsquery as "asTyped" from search_documents
+       where ${before.join(" ")} ${tier} and words @@ $1::tsquery and entity = any($3::text[]) ${rest}
+       order by ${ORDER} limit ${limit})`;
+  });
+  const { rows } = await client.query<Candidate & { namesake: boolean }>(
+    `with ${steps.join(", ")}
+     (select ${COLUMNS}, true as "asTyped", true as namesake from search_documents
+       where hashtextextended(name, 0) = hashtextextended($4, 0) and name = $4 and entity = any($3::text[])
+       order by ${ORDER} limit ${namesakes})
+     union all select *, false from step0 where ${enough(0)}
+     union all select *, false from step1 where ${enough(1)}
+     union all select *, false from step2
+     order by namesake desc, ${ORDER}`,
+    values,
+  );
+  const split = rows.findIndex(({ namesake }) => !namesake);
+  return split === -1
+    ? { namesakes: rows, fitting: [] }
+    : { namesakes: rows.slice(0, split), fitting: rows.slice(split) };
 }
 
 const withEntities = (expression: string, entities: readonly CatalogueEntity[]): string =>
   entities.length === ALL_ENTITIES
     ? expression
     : `(${expression}) & (${entities.map((entity) => `'${entityWord(entity)}'`).join(" | ")})`;
-
-/** Documents of exactly this name, the most popular first. */
-export async function readNamesakes(
-  client: Client,
-  name: string,
-  entities: readonly CatalogueEntity[],
-  limit: number,
-): Promise<Candidate[]> {
-  const { rows } = await client.query<Candidate>(
-    `select entity, entity_id as id, name, popularity, true as "asTyped"
-       from search_documents
-      where hashtextextended(name, 0) = hashtextextended($1, 0) and name = $1 and entity = any($2::text[])
-      order by popularity desc, entity_id desc, entity desc
-      limit $3`,
-    [name, entities, limit],
-  );
-  return rows;
-}
 
 export interface KnownWord {
   readonly word: string;
@@ -99,7 +102,7 @@ export interface KnownWord {
 }
 
 /** More are never weighed; the rarest are left out. */
-const KNOWN_WORDS_MAX = 4000;
+const KNOWN_WORDS_MAX = 2000;
 
 /** Words that share one of the hashes (see services/search/spelling.ts), and those of `exact` that are known. */
 export async function readKnownWords(

@@ -1,12 +1,7 @@
 /** One search, as a walk through the results in their order; see SearchService.ts for what that is. */
 import type pg from "pg";
 import type { CatalogueEntity } from "../../db/models/enums.js";
-import {
-  type Candidate,
-  type CandidatePosition,
-  readCandidates,
-  readNamesakes,
-} from "../../db/queries/search.js";
+import { type Candidate, type CandidatePosition, readCandidates } from "../../db/queries/search.js";
 import { allButOne, asTyped, everyTerm } from "./expression.js";
 import { type Reading, READINGS, scoreOf } from "./ranking.js";
 import { repair } from "./repair.js";
@@ -45,7 +40,6 @@ export class Finder {
   readonly #typed: string;
   readonly #begun = performance.now();
   #repaired: ReturnType<typeof repair> | undefined;
-  #namesakes: readonly Candidate[] = [];
 
   constructor(client: pg.ClientBase, query: Query, entities: readonly CatalogueEntity[]) {
     this.#client = client;
@@ -57,7 +51,6 @@ export class Finder {
   }
 
   async page(limit: number, from: Place | undefined): Promise<{ hits: readonly Hit[]; next: Place | null }> {
-    this.#namesakes = await readNamesakes(this.#client, this.#query.name, this.#entities, NAMESAKES);
     const { reading, run: first } = from === undefined ? await this.#bestReading() : await this.#runAt(from);
     let { offset, after } = from ?? { offset: 0, after: undefined };
     let run = first;
@@ -113,21 +106,23 @@ export class Finder {
     after: CandidatePosition | undefined,
   ): Promise<Run> {
     if (expression === null) return { hits: [], next: null };
-    const candidates = await readCandidates(this.#client, {
+    const { namesakes, fitting } = await readCandidates(this.#client, {
       expression,
       typed: this.#typed,
+      name: this.#query.name,
       entities: this.#entities,
       limit: RUN + 1,
+      namesakes: NAMESAKES,
       ...(after === undefined ? {} : { after }),
     });
-    const first = new Set(this.#namesakes.map(keyOf));
-    const others = candidates.slice(0, RUN).filter((candidate) => !first.has(keyOf(candidate)));
-    const last = candidates[RUN - 1];
+    const first = new Set(namesakes.map(keyOf));
+    const others = fitting.slice(0, RUN).filter((candidate) => !first.has(keyOf(candidate)));
+    const last = fitting[RUN - 1];
     return {
-      hits: [...(after === undefined ? this.#namesakes : []), ...others]
+      hits: [...(after === undefined ? namesakes : []), ...others]
         .map((candidate) => ({ ...candidate, score: scoreOf(this.#query, candidate, reading) }))
         .sort(byScore),
-      next: candidates.length <= RUN || last === undefined ? null : last,
+      next: fitting.length <= RUN || last === undefined ? null : last,
     };
   }
 }

@@ -11,7 +11,7 @@ import {
   exactly,
   withOneWrong,
 } from "./expression.js";
-import { queryKeys, repairable, slipsBetween, slipsIn } from "./spelling.js";
+import { farKeys, nearKeys, repairable, slipsBetween, slipsIn } from "./spelling.js";
 import type { Query, Term } from "./words.js";
 
 type Client = Pick<pg.ClientBase, "query">;
@@ -34,18 +34,25 @@ export async function repair(client: Client, query: Query): Promise<Repaired | n
   const words = terms.flatMap((term) => (term.kind === "word" ? [term.text] : []));
   const joins = joinedNeighbours(terms);
   const exact = [...words.flatMap(splits).flat(), ...joins.map(({ word }) => word)];
-  const keys = words.filter(repairable).flatMap(queryKeys);
-  const known = keys.length + exact.length === 0 ? [] : await readKnownWords(client, keys, exact);
-  const documents = new Map(known.map((each) => [each.word, each.documents]));
   const most = words.length > 1 ? MEANINGS.amongOthers : MEANINGS.alone;
+  const known = await lookUp(client, words.filter(repairable).flatMap(nearKeys), exact);
+  const documents = new Map(known.map((each) => [each.word, each.documents]));
+  const meant = new Map(words.map((word) => [word, meanings(word, known, 1, most)]));
+  const far = words.filter(
+    (word) => repairable(word) && slipsIn(word) === 2 && meant.get(word)?.length === 0,
+  );
+  if (far.length > 0) {
+    const further = [...known, ...(await lookUp(client, far.flatMap(farKeys), []))];
+    for (const word of far) meant.set(word, meanings(word, further, 2, most));
+  }
 
   const repaired = terms.map((term, index): Alternatives => {
     const last = index === terms.length - 1;
     const typed = asTyped(term, last);
     if (term.kind === "run") return [typed, ...withOneWrong(term.characters)];
     if (term.kind === "signs") return [typed];
-    const meant = meanings(term.text, known, most).map((word) => (last ? beginning(word) : exactly(word)));
-    return [typed, ...meant, ...bestSplit(term.text, documents, last)];
+    const others = (meant.get(term.text) ?? []).map((word) => (last ? beginning(word) : exactly(word)));
+    return [typed, ...others, ...bestSplit(term.text, documents, last)];
   });
   const joined = joins
     .filter(({ word }) => documents.has(word))
@@ -57,19 +64,22 @@ export async function repair(client: Client, query: Query): Promise<Repaired | n
   return { terms: repaired, expression: anyOf([everyTerm(repaired), ...joined]) };
 }
 
-/** The likeliest: fewest slips first, then the most common. Two slips only where no word is one slip away. */
-function meanings(word: string, known: readonly KnownWord[], most: number): readonly string[] {
+const lookUp = async (
+  client: Client,
+  keys: readonly number[],
+  exact: readonly string[],
+): Promise<readonly KnownWord[]> =>
+  keys.length + exact.length === 0 ? [] : readKnownWords(client, keys, exact);
+
+/** The most common of the known words that so many slips turn into this one; `known` has them in that order. */
+function meanings(word: string, known: readonly KnownWord[], slips: 1 | 2, most: number): readonly string[] {
   if (!repairable(word)) return [];
-  const max = slipsIn(word);
-  const near = known
-    .map((each) => ({ ...each, slips: slipsBetween(word, each.word, max) }))
-    .filter(({ slips }) => slips > 0 && slips <= max)
-    .sort((a, b) => a.slips - b.slips || b.documents - a.documents);
-  const least = near[0]?.slips;
-  return near
-    .filter(({ slips }) => slips === least)
-    .slice(0, most)
-    .map((each) => each.word);
+  const found: string[] = [];
+  for (const { word: other } of known) {
+    if (found.length === most) break;
+    if (slipsBetween(word, other, slips) === slips && !found.includes(other)) found.push(other);
+  }
+  return found;
 }
 
 /** Every way to read a word as two. */

@@ -24,34 +24,40 @@ export function repairable(word: string): boolean {
 /** How many slips a word may have and still be understood. */
 export const slipsIn = (word: string): 1 | 2 => (lengthOf(word) >= TWO_SLIPS_FROM ? 2 : 1);
 
-/** Of a word that is kept: hashes of it and of what is left without one of its letters. */
+/** Of a word that is kept, or looked for: hashes of it and of what is left without one of its letters. */
 export const nearKeys = (word: string): readonly number[] => keysOf([word, ...withoutOne(word)]);
 
-/** Of a word that is looked for: the same, and without two of its letters where it may have two slips. */
-export function queryKeys(word: string): readonly number[] {
-  const shorter = withoutOne(word);
-  if (slipsIn(word) === 1) return keysOf([word, ...shorter]);
-  return keysOf([word, ...shorter, ...shorter.flatMap(withoutOne)]);
-}
+/** Of a word that is looked for and has two slips: hashes of what is left without two of its letters. */
+export const farKeys = (word: string): readonly number[] => keysOf(withoutOne(word).flatMap(withoutOne));
 
 /** The least number of slips that lead from one word to the other, each letter touched once; `max + 1` when it is more. */
 export function slipsBetween(a: string, b: string, max: number): number {
-  const [from, to] = [[...a], [...b]];
-  if (Math.abs(from.length - to.length) > max) return max + 1;
+  if (Math.abs(a.length - b.length) > max) return max + 1;
+  let [begin, endA, endB] = [0, a.length, b.length];
+  while (begin < endA && begin < endB && a.charCodeAt(begin) === b.charCodeAt(begin)) begin += 1;
+  while (endA > begin && endB > begin && a.charCodeAt(endA - 1) === b.charCodeAt(endB - 1))
+    [endA, endB] = [endA - 1, endB - 1];
+  const least = Math.max(endA, endB) - begin;
+  if (Math.min(endA, endB) === begin || least <= 1) return Math.min(least, max + 1);
+  return Math.min(differences(a.slice(begin, endA), b.slice(begin, endB)), max + 1);
+}
+
+/** Row by row through the table of what each beginning of one word costs to become each beginning of the other. */
+function differences(a: string, b: string): number {
   let older: number[] = [];
-  let old = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= from.length; i += 1) {
+  let old = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i += 1) {
     const row = [i];
-    for (let j = 1; j <= to.length; j += 1) {
-      const same = from[i - 1] === to[j - 1];
+    for (let j = 1; j <= b.length; j += 1) {
+      const same = a[i - 1] === b[j - 1];
       let least = Math.min(at(old, j) + 1, at(row, j - 1) + 1, at(old, j - 1) + (same ? 0 : 1));
-      if (i > 1 && j > 1 && from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1])
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
         least = Math.min(least, at(older, j - 2) + 1);
       row.push(least);
     }
     [older, old] = [old, row];
   }
-  return Math.min(at(old, to.length), max + 1);
+  return at(old, b.length);
 }
 
 const at = (row: readonly number[], index: number): number => row[index] as number;

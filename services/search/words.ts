@@ -34,6 +34,8 @@ const LETTERS: Readonly<Record<string, string>> = {
 };
 const SPECIAL_LETTERS = new RegExp(`[${Object.keys(LETTERS).join("")}]`, "g");
 
+/** Nothing but words: most names are, and need no closer look. */
+const PLAIN = /^[a-z0-9 ]+$/;
 const PART = /[\p{L}\p{N}][\p{L}\p{N}\p{M}]*/gu;
 const SPACELESS =
   /[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Thai}\p{scx=Lao}\p{scx=Khmer}\p{scx=Myanmar}]+/gu;
@@ -91,6 +93,10 @@ export function wordsOf(names: readonly string[]): ReadonlySet<string> {
   const words = new Set<string>();
   for (const name of names) {
     const folded = fold(name);
+    if (PLAIN.test(folded)) {
+      for (const word of folded.split(" ").slice(0, NAME_WORDS_MAX)) if (word !== "") words.add(cut(word));
+      continue;
+    }
     let plain = false;
     for (const chunk of chunksOf(folded)) {
       if (words.size >= NAME_WORDS_MAX) break;
@@ -125,6 +131,7 @@ export const plainName = (text: string): string => joined(termsOf(text));
 
 function termsOf(text: string): readonly Term[] {
   const folded = fold(text);
+  if (PLAIN.test(folded)) return chunksOf(folded).map((word) => ({ kind: "word", text: cut(word) }));
   const terms = chunksOf(folded.replace(APOSTROPHE, "")).flatMap(partsOf);
   if (terms.length > 0) return terms;
   return signsOf(folded).map((signs) => ({ kind: "signs", text: signs }));

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { nearKeys, queryKeys, repairable, slipsBetween, slipsIn } from "../../../services/search/spelling.js";
+import { farKeys, nearKeys, repairable, slipsBetween, slipsIn } from "../../../services/search/spelling.js";
 
 const letter = fc.constantFrom(..."abcdeéжя가");
 const word = fc.array(letter, { minLength: 3, maxLength: 12 }).map((letters) => letters.join(""));
@@ -30,8 +30,19 @@ describe("spelling", () => {
       fc.property(word, slip, (known, made) => {
         const typed = withSlip(known, made);
         const keys = new Set(nearKeys(known));
-        expect(queryKeys(typed).some((key) => keys.has(key))).to.equal(true);
+        expect(nearKeys(typed).some((key) => keys.has(key))).to.equal(true);
         expect(slipsBetween(typed, known, 2)).to.be.at.most(1);
+      }),
+    );
+  });
+
+  it("finds words that two slips keep apart, one of them a letter too many", () => {
+    fc.assert(
+      fc.property(word, slip, fc.nat(11), letter, (known, made, at, by) => {
+        const once = [...withSlip(known, made)];
+        const typed = once.toSpliced(at % (once.length + 1), 0, by).join("");
+        const keys = new Set(nearKeys(known));
+        expect([...nearKeys(typed), ...farKeys(typed)].some((key) => keys.has(key))).to.equal(true);
       }),
     );
   });
