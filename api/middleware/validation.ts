@@ -20,6 +20,7 @@ const RULES: Readonly<Record<string, readonly [code: string, sentence: Sentence]
   "any.invalid": ["not_allowed", "is not allowed"],
   "object.unknown": ["unknown_field", "is not a field of this request"],
   "object.base": ["wrong_type", "must be an object"],
+  "object.min": ["required", "needs at least one field"],
   "object.missing": ["required", ({ peers }) => `needs one of ${(peers as string[]).join(", ")}`],
   "object.xor": ["conflicting", ({ peers }) => `takes only one of ${(peers as string[]).join(", ")}`],
   "object.oxor": ["conflicting", ({ peers }) => `takes only one of ${(peers as string[]).join(", ")}`],
@@ -47,6 +48,11 @@ const RULES: Readonly<Record<string, readonly [code: string, sentence: Sentence]
   "text.nul": ["text_nul", "contains the character NUL"],
   "text.unicode": ["text_not_unicode", "contains half of a surrogate pair"],
   "instant.form": ["bad_time", "must be a date and time with offset, like 2024-02-29T12:00:00Z"],
+  "instant.range": ["time_out_of_range", "must lie between 2000-01-01 and an hour from now"],
+  "moment.form": [
+    "bad_time",
+    "must be a date like 2024-02-29, or a date and time with offset like 2024-02-29T12:00:00Z",
+  ],
   "id.form": ["bad_id", "must be a whole number from 1 to 9007199254740991"],
   "integer.form": [
     "bad_number",
@@ -55,7 +61,11 @@ const RULES: Readonly<Record<string, readonly [code: string, sentence: Sentence]
   "uuid.form": ["bad_id", "must be a UUID"],
   "cursor.form": ["bad_cursor", "is not a cursor of this list"],
   "flag.form": ["wrong_type", "must be true or false"],
+  "timeZone.form": ["bad_time_zone", "must be the name of a time zone, like Europe/Amsterdam"],
+  "country.form": ["bad_country", "must be an ISO 3166-1 code of two capital letters, like NL"],
+  "url.form": ["bad_url", "must be an http or https address without a user name"],
   "password.length": ["password_length", "must have 12 to 256 characters"],
+  "password.common": ["password_common", "is among the passwords that everybody tries first"],
 };
 
 function describe({ type, path, context = {} }: Joi.ValidationErrorItem): ErrorDetail {

@@ -4,7 +4,8 @@
  * Each statement walks an index in the order of the page and stops after it. Two things keep the planner on
  * that way, also when it plans once for all values: names are looked up row by row (as joins, a large assumed
  * limit turns them into hash joins over the whole catalogue), and a filter by track name or album reads one
- * bounded run of plays for each track that can fit.
+ * bounded run of plays for each track that can fit. A filter by import may have few hits in a long history, so
+ * it walks the index of that import and no other. See docs/adr/0014.
  */
 import { createHash } from "node:crypto";
 import type pg from "pg";
@@ -41,7 +42,10 @@ export interface ListenPageRequest {
   /** Where the page before this one ended, or how many plays to pass over; the start when neither is given. */
   readonly after?: ListenPosition;
   readonly offset?: number;
-  /** For readers other than the owner: leaves out which import a play came from, and its context. */
+  /**
+   * For readers other than the owner: leaves out plays of private sessions, and of the others which import they
+   * came from and their context.
+   */
   readonly hidePrivate: boolean;
 }
 
@@ -69,6 +73,9 @@ const PREPARED_CONDITIONS = 2;
 
 const instantText = (column: string, fraction: "MS" | "US"): string =>
   `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.${fraction}"Z"')`;
+
+/** Plays heard in a private session are nobody's but their owner's, also where the history is public. */
+export const NOT_INCOGNITO = "(h.context -> 'incognito') is distinct from 'true'::jsonb";
 
 /** A play as JSON text, from a row `h` of listening_history. */
 const listenJson = (hidePrivate: boolean): string => `(
@@ -105,8 +112,9 @@ interface Selection {
   readonly tracks: string | null;
 }
 
-function select(filters: ListenFilters, values: Values): Selection {
-  const conditions = [`h.user_id = ${values.add(filters.userId)}`];
+function select(filters: ListenFilters, hidePrivate: boolean, values: Values): Selection {
+  const conditions = [ofUser(filters, values.add(filters.userId))];
+  if (hidePrivate) conditions.push(NOT_INCOGNITO);
   const where = (value: unknown, condition: (placeholder: string) => string): void => {
     if (value !== undefined) conditions.push(condition(values.add(value)));
   };
@@ -123,6 +131,15 @@ function select(filters: ListenFilters, values: Values): Selection {
   return { conditions, tracks: candidateTracks(filters, values) };
 }
 
+/**
+ * No index serves a comparison in this second form: it leaves the planner the index of the import alone. In that of
+ * the user's plays it would look for the few plays of a small import through all of a long history.
+ */
+const ofUser = (filters: ListenFilters, userId: string): string =>
+  filters.importId !== undefined && !ofOneEntity(filters)
+    ? `(h.user_id = ${userId}::uuid) is true`
+    : `h.user_id = ${userId}`;
+
 /** Every play on an album has its pair in album_tracks, whoever wrote it. */
 function candidateTracks({ titleKey, albumId }: ListenFilters, values: Values): string | null {
   const onAlbum =
@@ -137,7 +154,7 @@ function candidateTracks({ titleKey, albumId }: ListenFilters, values: Values): 
 /** The statement behind `listenPage`; exported so that a test can look at its plan. */
 export function listenPageStatement(request: ListenPageRequest): Statement {
   const values = new Values();
-  const { conditions: filters, tracks } = select(request.filters, values);
+  const { conditions: filters, tracks } = select(request.filters, request.hidePrivate, values);
   const conditions = [...filters];
   const forwards = request.order === "asc";
   if (request.after !== undefined) {
@@ -151,7 +168,7 @@ export function listenPageStatement(request: ListenPageRequest): Statement {
   const run = (rows: number, more?: string): string => `
     select h.* from listening_history h
     where ${[...conditions, ...(more === undefined ? [] : [more])].join(" and ")}
-    order by ${order} limit ${ofOneEntity(request.filters) ? `(select ${rows})` : rows}`;
+    order by ${order} limit ${ofOneRun(request.filters) ? `(select ${rows})` : rows}`;
   const page =
     tracks === null
       ? run(offset + limit + 1)
@@ -174,10 +191,12 @@ export function listenPageStatement(request: ListenPageRequest): Statement {
 }
 
 /**
- * Plays of one artist or track lie together in an index, in order of time. Where their number is guessed too low,
- * as for a listener's favourite, the planner would fetch and sort them all for each page. Under a limit that it
+ * Plays of one artist, track or import lie together in an index, in order of time. Where their number is guessed too
+ * low, as for a listener's favourite, the planner would fetch and sort them all for each page. Under a limit that it
  * cannot see it expects a tenth of them to be wanted, and takes them in order.
  */
+const ofOneRun = (filters: ListenFilters): boolean => filters.importId !== undefined || ofOneEntity(filters);
+
 const ofOneEntity = ({ artistId, artistKey, trackId, albumId, titleKey }: ListenFilters): boolean =>
   [artistId, artistKey, trackId, albumId, titleKey].some((filter) => filter !== undefined);
 
@@ -207,13 +226,20 @@ export async function listenPage(pool: pg.Pool, request: ListenPageRequest): Pro
   };
 }
 
-/** How many plays fit, exactly. Reads them all: tens of milliseconds for a million. */
-export async function listenTotal(pool: pg.Pool, filters: ListenFilters): Promise<number> {
+/** Counting goes no further: a hundredth of a second, however long the history. */
+export const TOTAL_MAX = 100_000;
+
+/** How many plays fit, at most `TOTAL_MAX + 1`, which stands for any more. */
+export async function listenTotal(
+  pool: pg.Pool,
+  { filters, hidePrivate }: Pick<ListenPageRequest, "filters" | "hidePrivate">,
+): Promise<number> {
   const values = new Values();
-  const { conditions, tracks } = select(filters, values);
+  const { conditions, tracks } = select(filters, hidePrivate, values);
   const where = [...conditions, ...(tracks === null ? [] : [`h.track_id in (${tracks})`])].join(" and ");
   const row = await one<{ total: number }>(pool, {
-    text: `select count(*) as total from listening_history h where ${where}`,
+    text: `select count(*) as total
+             from (select from listening_history h where ${where} limit ${TOTAL_MAX + 1}) found`,
     values: values.list,
   });
   return row.total;
@@ -227,14 +253,19 @@ export interface FoundListen {
 }
 
 /** Null when there is no such play that `readerId` may see. */
-export async function listenById(pool: pg.Pool, id: number, readerId: string): Promise<FoundListen | null> {
-  const { rows } = await pool.query<FoundListen>({
+export async function listenById(
+  client: Pick<pg.ClientBase, "query">,
+  id: number,
+  readerId: string,
+): Promise<FoundListen | null> {
+  const { rows } = await client.query<FoundListen>({
     name: "listen-by-id",
     text: `
       select h.user_id = $2 as own,
              case when h.user_id = $2 then ${listenJson(false)} else ${listenJson(true)} end as item
       from listening_history h join users u on u.id = h.user_id
-      where h.id = $1 and (h.user_id = $2 or (u.history_visibility = 'public' and u.disabled_at is null))`,
+      where h.id = $1 and (h.user_id = $2
+        or (u.history_visibility = 'public' and u.disabled_at is null and ${NOT_INCOGNITO}))`,
     values: [id, readerId],
   });
   return rows[0] ?? null;

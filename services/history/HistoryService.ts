@@ -1,5 +1,6 @@
 /** Reading a listening history: the caller's own, or another one that its owner has made public. */
 import type pg from "pg";
+import { accountOf, CATALOGUE, historyOf } from "../../db/queries/cacheVersions.js";
 import {
   isHistoryPublic,
   type FoundListen,
@@ -8,7 +9,9 @@ import {
   type ListenFilters,
   type ListenPosition,
   listenTotal,
+  TOTAL_MAX,
 } from "../../db/queries/listeningHistory.js";
+import type { Reads } from "../../db/replica.js";
 import { NotFoundError, ValidationError } from "../../utils/errors.js";
 import { decodeCursor, encodeCursor, isPositionNumber, isPositionTime } from "../../utils/pagination.js";
 import { nameKey } from "../catalog/keys.js";
@@ -43,15 +46,19 @@ export interface HistoryPage {
   /** The plays as JSON objects, joined by commas; the database writes them, nobody parses them on the way. */
   readonly items: string;
   readonly nextCursor: string | null;
-  /** How many plays fit the filters; only when it was asked for. */
+  /** How many plays fit the filters, at most `TOTAL_MAX`; only when it was asked for. */
   readonly total?: number;
+  /** False when there are more than `total`. */
+  readonly totalIsExact?: boolean;
 }
 
 export class HistoryService {
   readonly #pool: pg.Pool;
+  readonly #reads: Reads;
 
-  constructor({ pool }: { readonly pool: pg.Pool }) {
+  constructor({ pool, reads }: { readonly pool: pg.Pool; readonly reads: Reads }) {
     this.#pool = pool;
+    this.#reads = reads;
   }
 
   /**
@@ -64,20 +71,24 @@ export class HistoryService {
     const after = positionOf(query);
     if (ownerId !== readerId && !(await isHistoryPublic(this.#pool, ownerId))) throw new NotFoundError();
 
-    const filters = filtersOf(ownerId, query);
-    const { items, next } = await listenPage(this.#pool, {
-      filters,
+    // Whoever may read a history is not told by which import a play came: none of its imports is known to them.
+    if (ownerId !== readerId && query.importId !== undefined) return nothing(query);
+    const request = {
+      filters: filtersOf(ownerId, query),
       order: query.order,
       limit: query.limit,
       ...(after === undefined ? {} : { after }),
       ...(query.page === undefined ? {} : { offset: (query.page - 1) * query.limit }),
       hidePrivate: ownerId !== readerId,
-    });
-    return {
-      items,
-      nextCursor: next === null ? null : encodeCursor(listName(query.order), [next.playedAt, next.id]),
-      ...(query.includeTotal ? { total: await listenTotal(this.#pool, filters) } : {}),
     };
+    return this.#reads.run([historyOf(ownerId), accountOf(ownerId), CATALOGUE], async (pool) => {
+      const { items, next } = await listenPage(pool, request);
+      return {
+        items,
+        nextCursor: next === null ? null : encodeCursor(listName(query.order), [next.playedAt, next.id]),
+        ...(query.includeTotal ? totalOf(await listenTotal(pool, request)) : {}),
+      };
+    });
   }
 
   /** One play. Throws `NotFoundError` for a play that is not there or not the reader's to see. */
@@ -87,6 +98,17 @@ export class HistoryService {
     return found;
   }
 }
+
+const totalOf = (found: number) => ({
+  total: Math.min(found, TOTAL_MAX),
+  totalIsExact: found <= TOTAL_MAX,
+});
+
+const nothing = ({ includeTotal }: HistoryQuery): HistoryPage => ({
+  items: "",
+  nextCursor: null,
+  ...(includeTotal ? totalOf(0) : {}),
+});
 
 const listName = (order: HistoryQuery["order"]): string => `listens-${order}`;
 

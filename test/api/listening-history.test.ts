@@ -210,7 +210,7 @@ describe("GET /listening-history", () => {
 
   it("counts what fits when asked to", async () => {
     await insert([...inDays(5), ...inDays(3, { track: "Other" })]);
-    expect((await list({ includeTotal: true, limit: 2 })).body).to.include({ total: 8 });
+    expect((await list({ includeTotal: true, limit: 2 })).body).to.include({ total: 8, totalIsExact: true });
     expect((await list({ includeTotal: true, limit: 2, page: 2, track: "other" })).body).to.include({
       total: 3,
     });
@@ -245,6 +245,32 @@ describe("GET /listening-history", () => {
       const single = expectStatus(200, await app.as(user).get(`${PATH}/${play}`));
       expect(single.body).to.deep.equal(answer.body.data[0]);
       expect(ids(await list())).to.deep.equal([]);
+    });
+
+    it("keeps to its owner what was heard in a private session, and which imports there were", async () => {
+      await makePublic(other);
+      const importId = randomUUID();
+      const [secret] = await insert(
+        [{ playedAt: "2024-01-02T00:00:00Z", importId, context: { incognito: true } }],
+        other,
+      );
+      await insert([{ playedAt: "2024-01-03T00:00:00Z", importId, context: { incognito: false } }], other);
+      expect(ids(await list({ userId: other.id })))
+        .to.have.length(2)
+        .and.not.include(secret);
+      const total = await list({ userId: other.id, includeTotal: true });
+      expect(total.body.total).to.equal(2);
+      expect((await app.as(user).get(`${PATH}/${secret}`)).status).to.equal(404);
+      expect(ids(await list({}, other))).to.include(secret);
+      expect((await app.as(other).get(`${PATH}/${secret}`)).status).to.equal(200);
+
+      expect(ids(await list({ importId }, other))).to.have.length(2);
+      expect((await list({ userId: other.id, importId, includeTotal: true })).body).to.deep.equal({
+        data: [],
+        nextCursor: null,
+        total: 0,
+        totalIsExact: true,
+      });
     });
 
     it("is hidden again when the account is disabled", async () => {

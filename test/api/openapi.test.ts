@@ -10,7 +10,7 @@ type Json = Record<string, unknown>;
 interface Operation {
   readonly operationId: string;
   readonly security: readonly Json[];
-  readonly parameters?: readonly { readonly name: string; readonly in: string }[];
+  readonly parameters?: readonly { readonly name: string; readonly in: string; readonly schema: Json }[];
   readonly requestBody?: { readonly content: Record<string, { readonly schema: Json }> };
   readonly responses: Record<string, { readonly content?: Json }>;
 }
@@ -27,8 +27,12 @@ const operations = Object.entries(document.paths).flatMap(([address, item]) =>
   Object.entries(item).map(([method, operation]) => ({ address, method: method.toUpperCase(), operation })),
 );
 /** An address of this form at which there is nothing. */
-const example = (address: string): string =>
-  address.replaceAll("{id}", "01890000-0000-7000-8000-000000000000").replaceAll(/\{\w+\}/g, "1");
+const example = (address: string, { parameters = [] }: Operation): string =>
+  address.replaceAll(/\{(\w+)\}/g, (_whole, name) => {
+    const parameter = parameters.find((one) => one.in === "path" && one.name === name);
+    const isNumber = parameter?.schema["type"] === "integer";
+    return isNumber ? String(Number.MAX_SAFE_INTEGER) : "01890000-0000-7000-8000-000000000000";
+  });
 
 function* refsIn(value: unknown): Generator<string> {
   if (typeof value !== "object" || value === null) return;
@@ -83,11 +87,11 @@ describe("the OpenAPI document", () => {
   });
 
   it("describes an address for every route, and no other", async () => {
-    for (const { address, method } of operations) {
-      const { status } = await app.anonymous.request(method, example(address));
+    for (const { address, method, operation } of operations) {
+      const { status } = await app.anonymous.request(method, example(address, operation));
       expect(status, `${method} ${address}`).to.not.equal(405);
     }
-    const other = await app.anonymous.request("OPTIONS", "/api/v1/auth/tokens");
+    const other = await app.anonymous.request("OPTIONS", "/api/v1/auth/keys");
     expect(other.status).to.equal(404);
   });
 
@@ -97,7 +101,7 @@ describe("the OpenAPI document", () => {
 
       if (operation.security.length > 0) {
         it(`${name} needs a token`, async () => {
-          const answer = await app.anonymous.request(method, example(address));
+          const answer = await app.anonymous.request(method, example(address, operation));
           expect(answer.status).to.equal(401);
           expect(answer.headers.get("www-authenticate")).to.equal("Bearer");
           expect(answer.body.code).to.equal("unauthorized");
@@ -108,7 +112,7 @@ describe("the OpenAPI document", () => {
       if (schema?.["additionalProperties"] === false && operation.requestBody?.content["*/*"] === undefined) {
         it(`${name} refuses a field it does not know, and names it`, async () => {
           const client = operation.security.length > 0 ? app.as(user) : app.anonymous;
-          const answer = await client.request(method, example(address), { surprise: 1 });
+          const answer = await client.request(method, example(address, operation), { surprise: 1 });
           expect(answer.status).to.equal(400);
           expect(answer.body.errors).to.deep.include({
             path: "surprise",

@@ -1,72 +1,16 @@
 import Joi from "joi";
 import { accountOf, CATALOGUE, historyOf } from "../../../db/queries/cacheVersions.js";
+import { TOTAL_MAX } from "../../../db/queries/listeningHistory.js";
 import type { HistoryQuery } from "../../../services/history/HistoryService.js";
 import { SOURCE_FILTERS } from "../../../services/history/sources.js";
-import { PLAY_SOURCES } from "../../../services/import/types.js";
 import { endpoint } from "../../middleware/endpoint.js";
-import { component } from "../../openapi/components.js";
-import {
-  cursor,
-  id,
-  idParam,
-  instant,
-  pageSize,
-  queryFlag,
-  queryInteger,
-  text,
-  uuid,
-} from "../../schemas.js";
+import { cursor, idParam, instant, pageSize, queryFlag, queryInteger, text, uuid } from "../../schemas.js";
+import { listenView } from "./view.js";
+
+export * from "./writeSchema.js";
 
 const PATH = "/api/v1/listening-history";
 const NAME_MAX_BYTES = 1000;
-
-export const listenView = component(
-  "Listen",
-  Joi.object({
-    id: id().required(),
-    playedAt: Joi.string().isoDate().required().description("Start of the play, UTC with milliseconds"),
-    msPlayed: Joi.number()
-      .integer()
-      .min(0)
-      .allow(null)
-      .required()
-      .description("null: the source does not say"),
-    precision: Joi.string()
-      .valid("second", "minute", "day", "inferred")
-      .required()
-      .description("How exactly the source tells the time"),
-    source: Joi.string()
-      .valid(...PLAY_SOURCES)
-      .required()
-      .description("Family of the source"),
-    counted: Joi.boolean().required().description("Whether the play counts as a listen"),
-    duplicateOf: id()
-      .allow(null)
-      .required()
-      .description("The play that this one is another sighting of; null for a play of its own"),
-    importId: Joi.string()
-      .guid()
-      .allow(null)
-      .required()
-      .description("The import that brought it; null for others' plays"),
-    track: Joi.object({
-      id: id().required(),
-      title: Joi.string().required(),
-      durationMs: Joi.number().integer().allow(null).required(),
-    }).required(),
-    artist: Joi.object({ id: id().required(), name: Joi.string().required() }).required(),
-    album: Joi.object({ id: id().required(), title: Joi.string().required() }).allow(null).required(),
-    context: Joi.object()
-      .unknown(true)
-      .allow(null)
-      .required()
-      .description(
-        "What else the source knows: platform, country, shuffle and the like; null for others' plays",
-      ),
-    createdAt: Joi.string().isoDate().required(),
-    updatedAt: Joi.string().isoDate().required(),
-  }),
-);
 
 const query = Joi.object<HistoryQuery>({
   from: instant().description("Only plays that started at or after this point in time"),
@@ -83,7 +27,9 @@ const query = Joi.object<HistoryQuery>({
   source: Joi.string()
     .valid(...SOURCE_FILTERS)
     .description("A family, or spotify, apple or youtube for all families of that provider"),
-  importId: uuid().description("Only plays that this import brought"),
+  importId: uuid().description(
+    "Only plays that this import brought; finds nothing in another user's history",
+  ),
   counted: queryFlag().description("true: only plays that count as a listen; false: only the others"),
   includeDuplicates: queryFlag()
     .default(false)
@@ -95,7 +41,7 @@ const query = Joi.object<HistoryQuery>({
   limit: pageSize(),
   cursor: cursor(),
   page: queryInteger(1, 100).description("Number of the page, from 1, in place of cursor"),
-  includeTotal: queryFlag().default(false).description("Also count all plays that fit"),
+  includeTotal: queryFlag().default(false).description("Also count the plays that fit, to 100,000"),
 });
 
 export const listListens = endpoint({
@@ -116,7 +62,12 @@ export const listListens = endpoint({
       schema: Joi.object({
         data: Joi.array().items(listenView).required(),
         nextCursor: Joi.string().allow(null).required().description("null on the last page"),
-        total: Joi.number().integer().min(0).description("Only with includeTotal"),
+        total: Joi.number()
+          .integer()
+          .min(0)
+          .max(TOTAL_MAX)
+          .description("How many plays fit; only with includeTotal"),
+        totalIsExact: Joi.boolean().description("false: more than total do; only with includeTotal"),
       }),
     },
   },

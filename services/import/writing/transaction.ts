@@ -12,12 +12,16 @@ const TRIES = 6;
  * every other error is thrown after ROLLBACK. After an error of the connection the connection is closed, and whether
  * a COMMIT took place is unknown: callers make themselves repeatable.
  */
-export async function inTransaction<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
+export async function inTransaction<T>(
+  pool: Pool,
+  work: (client: PoolClient) => Promise<T>,
+  tries = TRIES,
+): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await once(pool, work);
     } catch (error) {
-      if (attempt >= TRIES || !LOST.has(sqlState(error) ?? "")) throw error;
+      if (attempt >= tries || !LOST.has(sqlState(error) ?? "")) throw error;
       await sleep(20 * 2 ** attempt * (0.5 + Math.random()));
     }
   }

@@ -149,6 +149,28 @@ describe("db/queries/listeningHistory, on a long history", function () {
     }
   });
 
+  it("finds the few plays of an import in a long history without reading the rest, wherever they are", async () => {
+    const small = randomUUID();
+    await pool.query(
+      `update listening_history set import_job_id = $1
+        where id in (select id from listening_history where user_id = $2 order by played_at limit 40)`,
+      [small, userId],
+    );
+    for (const generic of [false, true]) {
+      for (const more of [{}, { counted: true }, { from: new Date("2015-01-01T00:00:00Z") }]) {
+        const nodes = await plan({ importId: small, ...more }, generic);
+        const [scan] = historyScans(nodes);
+        expect(scan?.["Index Name"]).to.equal("plays_by_import");
+        expect((scan?.["Actual Rows"] ?? 0) + (scan?.["Rows Removed by Filter"] ?? 0)).to.equal(40);
+        expect(buffers(nodes)).to.be.lessThan(1000);
+      }
+      const none = await plan({ importId: randomUUID() }, generic);
+      expect(buffers(none)).to.be.lessThan(100);
+    }
+    const [scan] = historyScans(await plan({ importId }, true));
+    expect(scan?.["Actual Rows"], "of a large one it takes a page").to.be.within(LIMIT, LIMIT + 5);
+  });
+
   it("costs no more deep in the history than at its beginning", async () => {
     const deep = await listenPage(pool, {
       filters: { userId, includeDuplicates: false },
@@ -175,7 +197,7 @@ describe("db/queries/listeningHistory, on a long history", function () {
       });
       const plays = JSON.parse(`[${items}]`) as readonly { readonly id: number }[];
       expect(next, name).to.equal(null);
-      expect(await listenTotal(pool, all), name).to.equal(plays.length);
+      expect(await listenTotal(pool, { filters: all, hidePrivate: false }), name).to.equal(plays.length);
       expect(new Set(plays.map(({ id }) => id)).size, name).to.equal(plays.length);
       expect(plays.length, name).to.be.greaterThan(0);
     }

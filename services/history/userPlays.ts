@@ -1,0 +1,55 @@
+/** Transactions on one user's plays: which lock they take, and what becomes of them when they lose a race. */
+import type pg from "pg";
+import { USER_PLAYS_LOCK } from "../../db/advisoryLocks.js";
+import { brokenConstraint, sqlState } from "../../db/errors.js";
+import { UnauthorizedError } from "../../utils/errors.js";
+import { SHARE_CATALOGUE } from "../catalog/lock.js";
+import { inTransaction } from "../import/writing/transaction.js";
+
+/** A batch of an import holds the lock for about a second, so somebody who waits is not kept longer than two tries. */
+const TRIES = 2;
+const FOREIGN_KEY_VIOLATION = "23503";
+const OWNER_KEYS = new Set(["plays_user", "deleted_plays_user_id_fkey", "play_link_overrides_user_id_fkey"]);
+
+/**
+ * Shared: adds plays or changes them. Alone: takes plays away, which no import may be about to claim. Either way
+ * nothing that they are plays of is renamed or merged meanwhile.
+ */
+export type Hold = "shared" | "alone";
+
+const LOCK: Readonly<Record<Hold, string>> = {
+  shared: `select pg_advisory_xact_lock_shared(${USER_PLAYS_LOCK}), ${SHARE_CATALOGUE}`,
+  alone: `select pg_advisory_xact_lock(${USER_PLAYS_LOCK}), ${SHARE_CATALOGUE}`,
+};
+
+/** Throws `UnauthorizedError` when the account is erased at this very moment. */
+export async function withPlaysOf<T>(
+  pool: pg.Pool,
+  userId: string,
+  hold: Hold,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  try {
+    return await inTransaction(
+      pool,
+      async (client) => {
+        await client.query(LOCK[hold], [userId]);
+        return await work(client);
+      },
+      TRIES,
+    );
+  } catch (error) {
+    if (OWNER_KEYS.has(missingTarget(error) ?? "")) throw new UnauthorizedError();
+    throw error;
+  }
+}
+
+/** Whether a track or an album that was found a moment ago has gone, as after a merge: to look again is the cure. */
+export function catalogueMoved(error: unknown): boolean {
+  const constraint = missingTarget(error);
+  return constraint !== null && !OWNER_KEYS.has(constraint);
+}
+
+/** The foreign key whose target is not there; null for other errors. */
+const missingTarget = (error: unknown): string | null =>
+  sqlState(error) === FOREIGN_KEY_VIOLATION ? brokenConstraint(error) : null;
