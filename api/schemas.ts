@@ -4,8 +4,10 @@
  * Codes of refusals are in api/middleware/validation.ts.
  */
 import Joi from "joi";
+import { isCommonPassword } from "../services/auth/commonPasswords.js";
 import { normalisePassword, PASSWORD_LENGTH } from "../services/auth/passwords.js";
 import { parseInstant } from "../utils/time.js";
+import { isTimeZone, parseLocalDate } from "../utils/timeZones.js";
 import { UUID_PATTERN } from "../utils/uuid.js";
 
 /** JSON Schema hook of Joi 18.3, which its type declarations do not know yet. */
@@ -60,6 +62,7 @@ const positive = (text: string): number | null => {
 const types = Joi.extend(
   textExtension,
   written("instant", Joi.any(), parseInstant, { type: "string", format: "date-time" }),
+  written("moment", Joi.any(), (text) => parseInstant(text) ?? parseLocalDate(text), { type: "string" }),
   written("id", Joi.any(), positive, { type: "integer", minimum: 1, maximum: MAX_ID }),
   written("uuid", Joi.any(), toUuid, {
     type: "string",
@@ -72,6 +75,7 @@ const types = Joi.extend(
 ) as {
   text(): Joi.StringSchema;
   instant(): Joi.DateSchema;
+  moment(): Joi.AnySchema<Date | number>;
   id(): Joi.NumberSchema;
   uuid(): Joi.StringSchema;
   cursor(): Joi.StringSchema;
@@ -92,6 +96,9 @@ export const uuid = (): Joi.StringSchema => types.uuid();
 
 /** A point in time with offset, given on as a Date; see utils/time.ts. */
 export const instant = (): Joi.DateSchema => types.instant();
+
+/** A point in time as `instant`, or a date, given on as a day number: whose days they are, the reader has to know. */
+export const moment = (): Joi.AnySchema<Date | number> => types.moment().example("2025-01-01");
 
 /** `true` or `false` in a query string. */
 export const queryFlag = (): Joi.BooleanSchema => types.flag();
@@ -116,10 +123,17 @@ export function queryInteger(min: number, max: number): Joi.NumberSchema {
 export const pageSize = (): Joi.NumberSchema =>
   queryInteger(1, 1000).default(100).description("Rows per page, at most 1,000");
 
+/** The IANA name of a time zone. */
+export const timeZone = (): Joi.StringSchema =>
+  text(64)
+    .custom((value: string, helpers) => (isTimeZone(value) ? value : helpers.error("timeZone.form")))
+    .description("IANA name of a time zone, like `Europe/Amsterdam`");
+
 /** A password to be set; one that is only compared needs no rules. Length counts code points after NFKC. */
 export const password = (): Joi.StringSchema =>
   text(4096).custom((value: string, helpers) => {
-    const length = [...normalisePassword(value)].length;
-    const fits = length >= PASSWORD_LENGTH.min && length <= PASSWORD_LENGTH.max;
-    return fits ? value : helpers.error("password.length");
+    const normal = normalisePassword(value);
+    const length = [...normal].length;
+    if (length < PASSWORD_LENGTH.min || length > PASSWORD_LENGTH.max) return helpers.error("password.length");
+    return isCommonPassword(normal) ? helpers.error("password.common") : value;
   });

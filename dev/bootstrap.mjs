@@ -2,14 +2,15 @@
  * Behind every npm script: makes sure the dependencies are there, then runs the command. Built-ins only up to
  * that point, because on a fresh clone there is nothing else.
  *
- *   node dev/bootstrap.mjs start | demo [--exit] | test [mocha arguments] | check | bench NAME [arguments]
+ *   node dev/bootstrap.mjs start | demo [--exit] | test [mocha arguments] | check | bench NAME [arguments] | user [arguments]
+ *     | stats check|rebuild | search rebuild
  */
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { installWhenStale } from "./install.mjs";
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
-const COMMANDS = ["start", "demo", "test", "check", "bench"];
+const COMMANDS = ["start", "demo", "test", "check", "bench", "user", "stats", "search"];
 
 async function main([command, ...args]) {
   const [major, minor] = process.versions.node.split(".").map(Number);

@@ -39,7 +39,14 @@ const BASE = `
       from users u join import_jobs j on j.user_id = u.id where username = 'bob';
   update listening_history set duplicate_of = 1 where id = 2;
   insert into deleted_plays (user_id, source_key, source, loose_key, start_earliest, start_latest)
-    select id, decode(md5('d'), 'hex'), 'manual', 'k', now(), now() from users;`;
+    select id, decode(md5('d'), 'hex'), 'manual', 'k', now(), now() from users;
+  insert into play_link_overrides (user_id, first_key, second_key)
+    select id, decode(repeat('0a', 16), 'hex'), decode(repeat('0b', 16), 'hex') from users;
+  insert into stats_users (user_id, history_version, time_zone, build, built_at, build_ms) select id, 0, 'UTC', 1, now(), 0 from users;
+  insert into stats_years (user_id, year, fingerprint, first_at, last_at, plays, ms_played, private, artist_ids, artist_plays, artist_ms,
+      album_ids, album_plays, album_ms, track_ids, track_plays, track_ms, days, day_plays, day_ms, hours, hour_plays, hour_ms)
+    select id, 0, 0, now(), now(), 1, 1, 0${", '{}'".repeat(15)} from users;
+  insert into stats_moves (user_id) select id from users;`;
 
 describe("db/cascades", () => {
   let test: TestDatabase;

@@ -1,0 +1,213 @@
+/**
+ * Statistics counted from the plays themselves, whatever the range: one statement each. They look the same as those read
+ * from sums that were made before (statsRollups.ts).
+ */
+import type pg from "pg";
+import { numbersOf } from "../lists.js";
+import { NOT_INCOGNITO } from "./listeningHistory.js";
+
+/** The plays that a statistic is about: all that count of one user, `from <= played_at < until`. */
+export interface StatsSelection {
+  readonly userId: string;
+  readonly from?: Date;
+  readonly until?: Date;
+  /** For readers other than the owner: without plays of private sessions. */
+  readonly hidePrivate: boolean;
+}
+
+export interface Summary {
+  readonly plays: number;
+  /** Milliseconds, of the plays whose source tells them. */
+  readonly msPlayed: number;
+  readonly artists: number;
+  readonly albums: number;
+  readonly tracks: number;
+  /** Start of the first and of the last play, ISO 8601 in UTC with milliseconds. */
+  readonly firstAt: string | null;
+  readonly lastAt: string | null;
+}
+
+export const NO_PLAYS: Summary = {
+  plays: 0,
+  msPlayed: 0,
+  artists: 0,
+  albums: 0,
+  tracks: 0,
+  firstAt: null,
+  lastAt: null,
+};
+
+export type TopKind = "artist" | "album" | "track";
+
+/** Where a page of a ranking ended: most plays first, then the lowest id. */
+export interface RankPosition {
+  readonly plays: number;
+  readonly id: number;
+}
+
+export interface TopRequest {
+  readonly kind: TopKind;
+  readonly limit: number;
+  readonly after?: RankPosition;
+}
+
+export interface TopPage {
+  /** JSON objects, joined by commas. */
+  readonly items: string;
+  /** Null when nothing follows. */
+  readonly next: RankPosition | null;
+}
+
+/** `day`: keys are days since 1970-01-01. `hour`: minutes from 1970-01-01 UTC to the start of the local hour. */
+export type Grain = "day" | "hour";
+
+/** Sums of days or hours that have plays, as lists of the same length; keys rise. */
+export interface Activity {
+  readonly keys: readonly number[];
+  readonly plays: readonly number[];
+  readonly ms: readonly number[];
+}
+
+export const isoText = (column: string): string =>
+  `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+
+/** The plays as rows `h`; $1 to $3 are values of `selectionValues`. */
+const playsOf = ({ hidePrivate }: StatsSelection): string => `
+  from listening_history h
+  where h.user_id = $1 and h.counted and h.duplicate_of is null
+    and h.played_at >= coalesce($2::timestamptz, '-infinity') and h.played_at < coalesce($3::timestamptz, 'infinity')
+    ${hidePrivate ? `and ${NOT_INCOGNITO}` : ""}`;
+
+const selectionValues = ({ userId, from, until }: StatsSelection): unknown[] => [
+  userId,
+  from?.toISOString() ?? null,
+  until?.toISOString() ?? null,
+];
+
+/**
+ * Counted by track and album first: what is distinct among those is quickly counted, among all plays it would have to
+ * be sorted once for each of the three.
+ */
+export async function countSummary(pool: pg.Pool, selection: StatsSelection): Promise<Summary> {
+  const { rows } = await pool.query<Summary>(
+    `select coalesce(sum(g.plays), 0)::bigint as plays, coalesce(sum(g.ms), 0)::bigint as "msPlayed",
+            count(distinct g.artist_id) as artists, count(distinct g.album_id) as albums,
+            count(distinct g.track_id) as tracks,
+            ${isoText("min(g.first_at)")} as "firstAt", ${isoText("max(g.last_at)")} as "lastAt"
+       from (select h.track_id, h.artist_id, h.album_id, count(*) as plays, sum(h.ms_played) as ms,
+                    min(h.played_at) as first_at, max(h.played_at) as last_at
+             ${playsOf(selection)} group by h.track_id, h.artist_id, h.album_id) g`,
+    selectionValues(selection),
+  );
+  return rows[0] ?? NO_PLAYS;
+}
+
+export async function countTop(
+  pool: pg.Pool,
+  selection: StatsSelection,
+  request: TopRequest,
+): Promise<TopPage> {
+  const column = `h.${request.kind}_id`;
+  const ranked = `
+    select ${column} as id, count(*) as plays, coalesce(sum(h.ms_played), 0)::bigint as ms
+    ${playsOf(selection)} and ${column} is not null
+    group by ${column}
+    having ${behind("count(*)", column, "$4", "$5")}
+    order by 2 desc, 1 limit ${rowsOf(request)}`;
+  const { rows } = await pool.query<RankRow>(topPageSql(ranked, request), [
+    ...selectionValues(selection),
+    ...afterValues(request),
+  ]);
+  return topPageOf(rows[0], request);
+}
+
+/** @param timeZone IANA name; throws SQLSTATE 22023 for one that the server does not know */
+export async function countActivity(
+  pool: pg.Pool,
+  selection: StatsSelection,
+  grain: Grain,
+  timeZone: string,
+): Promise<Activity> {
+  const { rows } = await pool.query<ActivityRow>(
+    `select string_agg(b.key::text, ',') as keys, string_agg(b.plays::text, ',') as plays,
+            string_agg(b.ms::text, ',') as ms
+       from (select ${KEYS[grain]("$4")} as key, count(*) as plays, coalesce(sum(h.ms_played), 0)::bigint as ms
+             ${playsOf(selection)} group by 1 order by 1) b`,
+    [...selectionValues(selection), timeZone],
+  );
+  return activityOf(rows);
+}
+
+/**
+ * Keys of activity, from a row `h` and the placeholder of a time zone. `date_trunc` keeps the offset where it cuts to the
+ * hour, so the hour that summer time ends with is not the one before it, though clocks show the same.
+ */
+export const KEYS: Readonly<Record<Grain, (zone: string) => string>> = {
+  day: (zone) => `(h.played_at at time zone ${zone}::text)::date - date '1970-01-01'`,
+  hour: (zone) => `(extract(epoch from date_trunc('hour', h.played_at, ${zone}::text)) / 60)::integer`,
+};
+
+export interface ActivityRow {
+  readonly keys: string | null;
+  readonly plays: string | null;
+  readonly ms: string | null;
+}
+
+export const activityOf = (rows: readonly ActivityRow[]): Activity => ({
+  keys: rows.flatMap(({ keys }) => numbersOf(keys)),
+  plays: rows.flatMap(({ plays }) => numbersOf(plays)),
+  ms: rows.flatMap(({ ms }) => numbersOf(ms)),
+});
+
+/** One more than a page shows says whether another follows. */
+export const rowsOf = ({ limit }: TopRequest): number => {
+  if (!Number.isSafeInteger(limit) || limit < 1) throw new RangeError("Expected a whole number");
+  return limit + 1;
+};
+
+/** Whether a row of a ranking comes after a position whose values may be null. */
+export const behind = (plays: string, id: string, afterPlays: string, afterId: string): string =>
+  `(${afterPlays}::bigint is null or ${plays} < ${afterPlays}::bigint
+    or ${plays} = ${afterPlays}::bigint and ${id} > ${afterId}::bigint)`;
+
+export const afterValues = ({ after }: TopRequest): unknown[] => [after?.plays ?? null, after?.id ?? null];
+
+const ARTIST = (id: string): string =>
+  `(select row_to_json(a) from (select id, name from artists where id = ${id}) a)`;
+
+/** What is ranked, as JSON; from an id. */
+const ENTITIES: Readonly<Record<TopKind, string>> = {
+  artist: ARTIST("e.id"),
+  album: `(select row_to_json(b) from (
+    select b.id, b.title, ${ARTIST("b.artist_id")} as artist from albums b where b.id = e.id) b)`,
+  track: `(select row_to_json(t) from (
+    select t.id, t.title, t.duration_ms as "durationMs", ${ARTIST("t.artist_id")} as artist
+    from tracks t where t.id = e.id) t)`,
+};
+
+export interface RankRow {
+  readonly items: string;
+  readonly found: number;
+  readonly last_plays: number | null;
+  readonly last_id: number | null;
+}
+
+/**
+ * One row of `RankRow`.
+ * @param ranked gives `id`, `plays` and `ms` of at most `rowsOf` rows
+ */
+export const topPageSql = (ranked: string, request: TopRequest): string => `
+  select coalesce(string_agg(p.item, ',' order by p.n) filter (where p.n <= ${request.limit}), '') as items,
+         count(*)::integer as found,
+         max(p.plays) filter (where p.n = ${request.limit}) as last_plays,
+         max(p.id) filter (where p.n = ${request.limit}) as last_id
+    from (select row_number() over (order by e.plays desc, e.id) as n, e.id, e.plays,
+                 (select row_to_json(i)::text from (
+                   select ${ENTITIES[request.kind]} as ${request.kind}, e.plays, e.ms as "msPlayed") i) as item
+            from (${ranked}) e) p`;
+
+export function topPageOf(row: RankRow | undefined, { limit }: TopRequest): TopPage {
+  if (row === undefined) return { items: "", next: null };
+  const more = row.found > limit && row.last_plays !== null && row.last_id !== null;
+  return { items: row.items, next: more ? { plays: row.last_plays, id: row.last_id } : null };
+}
