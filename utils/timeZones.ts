@@ -105,7 +105,10 @@ export function startOfDay(day: DayNumber, timeZone: string): number {
   return Math.min(...starts);
 }
 
-/** Offsets of many instants in rising order: a look at the zone for each day, not for each instant. */
+/** Clocks are nowhere put twice within so short a time. */
+const STEADY_MS = 7 * DAY_MS;
+
+/** Offsets of many instants in rising order: a few looks at the zone for each week, not one for each instant. */
 export class OffsetClock {
   #from = Infinity;
   #until = -Infinity;
@@ -118,9 +121,12 @@ export class OffsetClock {
     if (instantMs < this.#from || instantMs > this.#until) {
       this.#offset = offsetAt(instantMs, this.timeZone);
       this.#from = instantMs;
-      // A day with the same offset at both its ends is taken to have no other in between.
-      const same = offsetAt(instantMs + DAY_MS, this.timeZone) === this.#offset;
-      this.#until = same ? instantMs + DAY_MS : instantMs;
+      this.#until = instantMs;
+      for (const ahead of [STEADY_MS, DAY_MS]) {
+        if (offsetAt(instantMs + ahead, this.timeZone) !== this.#offset) continue;
+        this.#until = instantMs + ahead;
+        break;
+      }
     }
     return this.#offset;
   }

@@ -25,6 +25,7 @@ export const grainOf = (bucket: Bucket): Grain => (bucket === "hour" ? "hour" : 
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
+const DAY_HOURS = 24;
 
 /**
  * All buckets that the range touches, in order. Where the range is open it ends with the first or the last play, and
@@ -51,29 +52,25 @@ function tooMany(): ValidationError {
   return new ValidationError(message, [{ path: "bucket", code: "too_many_buckets", message }]);
 }
 
-type Sums = Map<number, { plays: number; ms: number }>;
+/** Where a bucket starts, as `startOf` gives it for the keys in it, and its name. */
+type Start = readonly [start: number, name: string];
 
-function sumsBy({ keys, plays, ms }: Activity, startOf: (key: number) => number): Sums {
-  const sums: Sums = new Map();
-  for (const [index, key] of keys.entries()) {
-    const start = startOf(key);
-    const sum = sums.get(start) ?? { plays: 0, ms: 0 };
-    sum.plays += plays[index] ?? 0;
-    sum.ms += ms[index] ?? 0;
-    sums.set(start, sum);
-  }
-  return sums;
-}
-
-/** A bucket's key among the sums, and its name. */
-type Start = readonly [key: number, name: string];
-
-function filled(starts: Iterable<Start>, sums: Sums): readonly BucketSum[] {
+/** Both the starts and the keys rise, so one walk over them is enough. */
+function filled(
+  starts: Iterable<Start>,
+  { keys, plays, ms }: Activity,
+  startOf: (key: number) => number,
+): readonly BucketSum[] {
   const buckets: BucketSum[] = [];
-  for (const [key, bucket] of starts) {
+  let index = 0;
+  for (const [start, bucket] of starts) {
     if (buckets.length === MAX_BUCKETS) throw tooMany();
-    const { plays = 0, ms = 0 } = sums.get(key) ?? {};
-    buckets.push({ bucket, plays, msPlayed: ms });
+    let [sum, msPlayed] = [0, 0];
+    for (; index < keys.length && startOf(keys[index]!) <= start; index += 1) {
+      sum += plays[index] ?? 0;
+      msPlayed += ms[index] ?? 0;
+    }
+    buckets.push({ bucket, plays: sum, msPlayed });
   }
   return buckets;
 }
@@ -89,11 +86,11 @@ const WEEK_DAYS = 7;
 const MONDAY_OF_DAY_0 = -3;
 
 const monthOf = (day: DayNumber, more = 0): DayNumber => {
-  const date = new Date(day * 24 * HOUR_MS);
+  const date = new Date(day * DAY_HOURS * HOUR_MS);
   return dayNumber(date.getUTCFullYear(), date.getUTCMonth() + 1 + more, 1);
 };
 const yearOf = (day: DayNumber, more = 0): DayNumber =>
-  dayNumber(new Date(day * 24 * HOUR_MS).getUTCFullYear() + more, 1, 1);
+  dayNumber(new Date(day * DAY_HOURS * HOUR_MS).getUTCFullYear() + more, 1, 1);
 
 const CALENDARS: Readonly<Record<Exclude<Bucket, "hour">, Calendar>> = {
   day: { startOf: (day) => day, after: (start) => start + 1 },
@@ -120,35 +117,49 @@ function daySums(
   function* starts(begin: DayNumber, end: DayNumber): Generator<Start> {
     for (let start = startOf(begin); start <= end; start = after(start)) yield [start, dateText(start)];
   }
-  return filled(starts(first, last), sumsBy(activity, startOf));
+  return filled(starts(first, last), activity, startOf);
 }
 
 function hourSums(activity: Activity, { from, until }: InstantRange, timeZone: string): readonly BucketSum[] {
-  const minutes = sumsBy(activity, (key) => key);
   const firstKey = activity.keys[0];
   const lastKey = activity.keys.at(-1);
   const first = from?.getTime() ?? (firstKey === undefined ? undefined : firstKey * MINUTE_MS);
   const end = until?.getTime() ?? (lastKey === undefined ? undefined : lastKey * MINUTE_MS + 1);
   if (first === undefined || end === undefined || first === end) return [];
   const clock = new OffsetClock(timeZone);
+  const nameOf = hourNames();
   function* starts(begin: number, end: number): Generator<Start> {
     let instant = begin;
     for (;;) {
       const offset = clock.at(instant);
       const start = Math.floor((instant + offset) / HOUR_MS) * HOUR_MS - offset;
       if (start >= end) return;
-      yield [start / MINUTE_MS, hourText(start, offset)];
+      yield [start / MINUTE_MS, nameOf(start, offset)];
       // Where clocks are put to the middle of an hour meanwhile, its start is looked for again.
       instant = start + HOUR_MS;
     }
   }
-  return filled(starts(first, end), minutes);
+  return filled(starts(first, end), activity, (minute) => minute);
 }
 
-/** @param offsetMs of the bucket; clocks may have shown another one at its start, when they are put by half an hour */
-function hourText(startMs: number, offsetMs: number): string {
-  const local = new Date(startMs + offsetMs).toISOString().slice(0, 13);
+const two = (value: number): string => String(value).padStart(2, "0");
+
+/**
+ * Names of hours from their starts and offsets. Clocks may show another offset at a start, when they are put by half an
+ * hour. What one hour has in common with the one before it is written once: there may be thousands.
+ */
+function hourNames(): (startMs: number, offsetMs: number) => string {
+  let named = { day: NaN, date: "", offsetMs: NaN, ending: "" };
+  return (startMs, offsetMs) => {
+    const hour = (startMs + offsetMs) / HOUR_MS;
+    const day = Math.floor(hour / DAY_HOURS);
+    if (day !== named.day) named = { ...named, day, date: dateText(day) };
+    if (offsetMs !== named.offsetMs) named = { ...named, offsetMs, ending: offsetText(offsetMs) };
+    return `${named.date}T${two(hour - day * DAY_HOURS)}:00:00${named.ending}`;
+  };
+}
+
+function offsetText(offsetMs: number): string {
   const minutes = Math.round(Math.abs(offsetMs) / MINUTE_MS);
-  const two = (value: number): string => String(value).padStart(2, "0");
-  return `${local}:00:00${offsetMs < 0 ? "-" : "+"}${two(Math.floor(minutes / 60))}:${two(minutes % 60)}`;
+  return `${offsetMs < 0 ? "-" : "+"}${two(Math.floor(minutes / 60))}:${two(minutes % 60)}`;
 }
