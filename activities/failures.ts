@@ -13,6 +13,9 @@ export interface Tries {
   readonly outageRetryMs: number;
 }
 
+/** From this attempt on a failure is no passing trouble any more, and somebody should look. */
+export const ALARMING_ATTEMPT = 5;
+
 /** The pauses after a failure whose cause nobody knows: 1 s, 2 s, 4 s and so on, up to two minutes. */
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 120_000;

@@ -6,16 +6,14 @@ import { outageOf } from "../services/import/waiting.js";
 import { withLogFields } from "../utils/logger.js";
 import type { Logger } from "../utils/logger.js";
 import type { ImportActivities, ImportRun } from "../workflows/contracts.js";
-import { toFailure } from "./failures.js";
+import { ALARMING_ATTEMPT, toFailure } from "./failures.js";
+import { startPulse } from "./pulse.js";
 
 export interface ImportActivitiesDependencies {
   readonly steps: ImportSteps;
   readonly log: Logger;
   readonly outageRetryMs: number;
 }
-
-/** From this attempt on a failure is no passing trouble any more, and somebody should look. */
-const ALARMING_ATTEMPT = 5;
 
 export function createImportActivities({
   steps,
@@ -58,23 +56,5 @@ export function createImportActivities({
     park: (ref) => run(ref, () => steps.park(ref)),
     unpark: (ref) => run(ref, () => steps.unpark(ref)),
     undoImport: ({ importId }) => run({ importId }, (context) => steps.undo(importId, context)),
-  };
-}
-
-/**
- * Heartbeats by the clock, with the newest details: a step that waits long for the database is alive too. Without
- * a heartbeat timeout none are sent.
- */
-function startPulse(context: Context): { beat: StepContext["heartbeat"]; stop: () => void } {
-  let details: Readonly<Record<string, string | number>> = {};
-  const { heartbeatTimeoutMs } = context.info;
-  if (heartbeatTimeoutMs === undefined || heartbeatTimeoutMs === 0) return { beat: () => {}, stop: () => {} };
-  const timer = setInterval(() => context.heartbeat(details), heartbeatTimeoutMs / 4);
-  context.heartbeat(details);
-  return {
-    beat: (info) => {
-      details = info;
-    },
-    stop: () => clearInterval(timer),
   };
 }

@@ -6,13 +6,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import type { WorkerOptions } from "@temporalio/worker";
 import type { Logger } from "../utils/logger.js";
-import type { ImportActivities } from "../workflows/contracts.js";
+import type { WorkerActivities } from "../workflows/contracts.js";
 
 export interface ImportWorkerOptions {
   readonly connection: NativeConnection;
   readonly namespace: string;
   readonly taskQueue: string;
-  readonly activities: ImportActivities;
+  readonly activities: WorkerActivities;
   readonly heartbeatTimeoutMs: number;
   /** Time for activities to reach their next batch border once the process was asked to stop. */
   readonly stopMs: number;

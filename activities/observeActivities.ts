@@ -1,10 +1,10 @@
 import { CancelledFailure } from "@temporalio/activity";
 import { ApplicationFailure } from "@temporalio/common";
-import type { ImportActivities } from "../workflows/contracts.js";
+import type { WorkerActivities } from "../workflows/contracts.js";
 import type { WorkerMetrics } from "./metrics.js";
 
 /** The same activities, with every attempt counted and timed. */
-export function observeActivities(activities: ImportActivities, metrics: WorkerMetrics): ImportActivities {
+export function observeActivities(activities: WorkerActivities, metrics: WorkerMetrics): WorkerActivities {
   const observed = Object.entries(activities).map(([activity, run]: [string, AnyActivity]) => [
     activity,
     async (input: unknown) => {
@@ -22,7 +22,7 @@ export function observeActivities(activities: ImportActivities, metrics: WorkerM
     },
   ]);
   // Same names, same inputs, same results: `fromEntries` cannot say so.
-  return Object.fromEntries(observed) as ImportActivities;
+  return Object.fromEntries(observed) as WorkerActivities;
 }
 
 type AnyActivity = (input: unknown) => Promise<unknown>;

@@ -1,4 +1,5 @@
 /** Entry point of the worker: settings, connections, activities, reconciler; and the way back in the opposite order. */
+import { setPriority } from "node:os";
 import type { Worker } from "@temporalio/worker";
 import { ConfigError, loadConfig } from "../config.js";
 import type { Config } from "../config.js";
@@ -6,13 +7,14 @@ import { createDatabase } from "../db/knex.js";
 import type { Database } from "../db/knex.js";
 import { migrationStatus } from "../db/migrate.js";
 import { addPoolMetrics } from "../db/poolMetrics.js";
-import { TemporalImportQueue } from "../services/import/queues/TemporalImportQueue.js";
 import { logStatements } from "../db/sqlLog.js";
 import { addSqlMetrics } from "../db/sqlMetrics.js";
+import { TemporalImportQueue } from "../services/import/queues/TemporalImportQueue.js";
 import type { StepsDependencies } from "../services/import/stepContext.js";
 import { createImportSteps } from "../services/import/steps.js";
 import { FileBlobStore } from "../services/storage/FileBlobStore.js";
 import { repeat } from "../services/upkeep.js";
+import { AccountEraser } from "../services/users/AccountEraser.js";
 import { onEndOfProcess, settingsOrExit } from "../utils/entryPoint.js";
 import { createLogger } from "../utils/logger.js";
 import type { Logger } from "../utils/logger.js";
@@ -20,6 +22,8 @@ import { addProcessMetrics } from "../utils/metrics.js";
 import { OpsPortError, serveOps } from "../utils/opsServer.js";
 import type { OpsServer } from "../utils/opsServer.js";
 import { addBacklogMetrics, BacklogReader } from "./backlog.js";
+import { createEraseActivities } from "./erase.js";
+import { forgetCached } from "./forgetCached.js";
 import { workerHealth } from "./health.js";
 import type { WorkerHealth } from "./health.js";
 import { createImportActivities } from "./import.js";
@@ -36,6 +40,10 @@ import { upkeepTasks } from "./upkeep.js";
 const CONNECT_PATIENCE_MS = 5 * 60 * 1000;
 /** A batch is a second's work; a statement that takes this long is stuck. */
 const STATEMENT_TIMEOUT_MS = 60_000;
+/** Nobody waits for an answer of the worker: rather late than an import that has to begin its batch again. */
+const CONNECT_TIMEOUT_MS = 10_000;
+/** Whoever waits for a page goes before whoever waits for an import: on one machine they share its processors. */
+const NICENESS = 10;
 /** Time kept back from the grace period for closing connections. */
 const CLOSING_MS = 1000;
 
@@ -45,8 +53,10 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
   const database = createDatabase(config.database, {
     applicationName: "playlog-worker",
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    connectTimeoutMs: Math.max(config.database.connectTimeoutMs, CONNECT_TIMEOUT_MS),
     poolMax: Math.max(config.database.poolMax, 2 * ACTIVITY_SLOTS + 2),
   });
+  logStatements(database, config.sqlLog, log);
   const blobs = new FileBlobStore(config.spoolDir);
   const queue = new TemporalImportQueue({
     ...config.temporal,
@@ -56,7 +66,6 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
   });
   let worker: Worker | undefined;
   const backlog = new BacklogReader(config.database);
-  logStatements(database, config.sqlLog, log);
   // Before anything can fail or wait: a worker that does not get on is what operators look for.
   const ops = await serveMetrics(config, {
     database,
@@ -77,6 +86,14 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       observer: withLog(metrics, log),
       ...crashPoint(process.env["PLAYLOG_KILL_AT"]),
     });
+    const { outageRetryMs } = config.imports;
+    const eraser = new AccountEraser({
+      pool,
+      queue,
+      blobs,
+      log,
+      forgetCached: forgetCached(config.redis.url, log),
+    });
     const connection = await connectWithPatience(config.temporal.address, CONNECT_PATIENCE_MS, signal, log);
     try {
       await registerSearchAttributes(connection, config.temporal.namespace, log);
@@ -84,7 +101,10 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
         connection,
         ...config.temporal,
         activities: observeActivities(
-          createImportActivities({ steps, log, outageRetryMs: config.imports.outageRetryMs }),
+          {
+            ...createImportActivities({ steps, log, outageRetryMs }),
+            ...createEraseActivities({ eraser, log, outageRetryMs }),
+          },
           metrics,
         ),
         heartbeatTimeoutMs: config.imports.heartbeatTimeoutMs,
@@ -139,6 +159,7 @@ async function serveMetrics(config: Config, sources: OpsSources): Promise<OpsSer
   const { registry } = metrics;
   addProcessMetrics(registry);
   addPoolMetrics(registry, database);
+  addSqlMetrics(registry, database);
   addBacklogMetrics(registry, backlog);
   addSpoolMetrics(registry, config.spoolDir);
   return serveOps(
@@ -159,7 +180,6 @@ interface OpsSources {
   readonly temporalMetrics: TemporalMetrics;
   readonly backlog: BacklogReader;
   readonly health: () => Promise<WorkerHealth>;
-  addSqlMetrics(registry, database);
 }
 
 /**
@@ -181,6 +201,7 @@ const config = settingsOrExit(
 );
 const log = createLogger(config.log, { service: "worker" });
 const stopping = new AbortController();
+setPriority(NICENESS);
 
 onEndOfProcess(log, (reason, failed) => {
   if (failed) process.exitCode = 1;

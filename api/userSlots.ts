@@ -13,15 +13,23 @@ export class UserSlots {
 
   /** Runs `work` in one of the user's slots; throws the refusal when all are taken. */
   async run<T>(userId: string, work: () => Promise<T>): Promise<T> {
-    const taken = this.#taken.get(userId) ?? 0;
-    if (taken >= this.#max) throw this.#refusal();
-    this.#taken.set(userId, taken + 1);
+    const free = this.take(userId);
     try {
       return await work();
     } finally {
+      free();
+    }
+  }
+
+  /** Takes one of the user's slots; the function, to be called once, frees it. Throws the refusal when all are taken. */
+  take(userId: string): () => void {
+    const taken = this.#taken.get(userId) ?? 0;
+    if (taken >= this.#max) throw this.#refusal();
+    this.#taken.set(userId, taken + 1);
+    return () => {
       const left = (this.#taken.get(userId) ?? 1) - 1;
       if (left === 0) this.#taken.delete(userId);
       else this.#taken.set(userId, left);
-    }
+    };
   }
 }

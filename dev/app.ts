@@ -46,12 +46,12 @@ export async function startApp(
   note: (text: string) => void,
   signal: AbortSignal,
 ): Promise<App> {
-  const home = path.resolve(ROOT, env["PLAYLOG_HOME"] || ".playlog");
+  const home = homeOf(env);
   makeHome(home);
   const bundling = cachedWorkflowBundle(cacheFolder(env));
   bundling.catch(() => undefined); // awaited below
   const stack = await startStack({
-    folder: path.join(home, "servers"),
+    folder: serversOf(home),
     fsync: true,
     ports: SERVER_PORTS,
     env,
@@ -131,6 +131,12 @@ export async function startApp(
   }
 }
 
+/** The folder of settings, data and logs. */
+export const homeOf = (env: Environment): string => path.resolve(ROOT, env["PLAYLOG_HOME"] || ".playlog");
+
+/** Where the embedded servers keep their state. */
+export const serversOf = (home: string): string => path.join(home, "servers");
+
 function makeHome(home: string): void {
   try {
     mkdirSync(home, { recursive: true });
@@ -150,7 +156,12 @@ async function playlogDatabase(stack: Stack): Promise<string> {
   } finally {
     await client.end();
   }
-  const url = new URL(stack.databaseUrl);
+  return ownDatabase(stack.databaseUrl);
+}
+
+/** @param serverUrl of the embedded server */
+export function ownDatabase(serverUrl: string): string {
+  const url = new URL(serverUrl);
   url.pathname = `/${DATABASE}`;
   return url.href;
 }

@@ -7,3 +7,5 @@ export function preparePostgres(options: {
   readonly fsync: boolean;
   readonly logFile: string;
 }): Promise<ServerSpec & { readonly foreignFolder: string | undefined }>;
+/** Undefined when none runs. */
+export function runningPostgres(folder: string): Promise<string | undefined>;

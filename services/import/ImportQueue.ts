@@ -4,7 +4,7 @@
  */
 
 /** A piece of durable work, named by the row that describes it. Enqueuing the same twice is one. */
-export type QueuedWork = QueuedImport | QueuedUndo;
+export type QueuedWork = QueuedImport | QueuedUndo | QueuedErase;
 
 export interface QueuedImport {
   readonly kind: "import";
@@ -28,6 +28,12 @@ export interface QueuedUndo {
   readonly provider: string | null;
 }
 
+/** Deletes all that belongs to an account which is switched off. May be enqueued again, as an undo. */
+export interface QueuedErase {
+  readonly kind: "erase";
+  readonly userId: string;
+}
+
 export type EnqueueOutcome = "started" | "exists";
 
 /**
@@ -45,7 +51,9 @@ export interface JobRef {
 
 /** Which piece of work is meant. */
 export type WorkRef =
-  ({ readonly kind: "import" } & JobRef) | { readonly kind: "undo"; readonly importId: string };
+  | ({ readonly kind: "import" } & JobRef)
+  | { readonly kind: "undo"; readonly importId: string }
+  | { readonly kind: "erase"; readonly userId: string };
 
 export interface QueueHealth {
   readonly ok: boolean;
@@ -58,13 +66,15 @@ export interface QueueHealth {
  * or `QueueRejectedError` (the queue understood and refused).
  */
 export interface ImportQueue {
-  /** An import once per job and attempt, for ever; an undo once at a time. `exists` when it was, or is, there already. */
+  /** An import once per job and attempt, for ever; an undo, or an erase, once at a time. `exists` when it was, or is, there already. */
   enqueue(work: QueuedWork): Promise<EnqueueOutcome>;
   /** Asks; the work notices at its next batch border. `missing` when there is nothing to cancel. */
   requestCancel(ref: JobRef): Promise<"requested" | "missing">;
   /** Wakes a run that waits because its job was paused, or tells one to start nothing new. The row is what counts. */
   setPaused(ref: JobRef, paused: boolean): Promise<"requested" | "missing">;
   inspect(ref: WorkRef): Promise<QueueState>;
+  /** Ends this work if it is open, and deletes what the queue remembers of it, though not at once. */
+  forget(ref: WorkRef): Promise<void>;
   health(): Promise<QueueHealth>;
   close(): Promise<void>;
 }

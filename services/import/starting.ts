@@ -1,5 +1,5 @@
 import type { Logger } from "../../utils/logger.js";
-import type { EnqueueOutcome, ImportQueue, QueuedWork } from "./ImportQueue.js";
+import type { EnqueueOutcome, ImportQueue, QueuedImport, QueuedUndo } from "./ImportQueue.js";
 import type { JobRow } from "./jobs.js";
 
 interface StartingDependencies {
@@ -26,7 +26,10 @@ const addressOf = (job: JobRow) => ({
   provider: job.source?.split("-")[0] ?? null,
 });
 
-async function enqueue(deps: StartingDependencies, work: QueuedWork): Promise<EnqueueOutcome | null> {
+async function enqueue(
+  deps: StartingDependencies,
+  work: QueuedImport | QueuedUndo,
+): Promise<EnqueueOutcome | null> {
   try {
     return await deps.queue.enqueue(work);
   } catch (error) {

@@ -71,7 +71,7 @@ async function takeBack(deps: StepsDependencies, job: JobRow, batch: BatchKey): 
 }
 
 /** Waits for batches under way and holds up new ones, so that no claim can come between looking and deleting. */
-async function lockPlaysAlone(client: PoolClient, userId: string): Promise<void> {
+export async function lockPlaysAlone(client: PoolClient, userId: string): Promise<void> {
   await client.query(
     `select set_config('lock_timeout', $2, true), pg_advisory_xact_lock(${USER_PLAYS_LOCK})`,
     [userId, String(LOCK_TIMEOUT_MS)],

@@ -26,7 +26,7 @@ describe("workflow code", function () {
     return (name.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString("utf8");
   };
 
-  it("has histories of every way that an import, or an undo, can take", () => {
+  it("has histories of every way that an import, an undo or an erase can take", () => {
     expect(names).to.include.members([
       "cancelled-while-paused.json",
       "cancelled.json",
@@ -34,6 +34,10 @@ describe("workflow code", function () {
       "completed.json",
       "continued-as-new.json.gz",
       "continued.json",
+      "erase-not-cancelled.json",
+      "erase-tried-again.json",
+      "erased-in-two-rounds.json",
+      "erased.json",
       "failed-part.json",
       "failed.json",
       "paused-and-resumed.json",

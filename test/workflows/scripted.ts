@@ -11,8 +11,15 @@ import { ApplicationFailure } from "@temporalio/common";
 import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import { registerSearchAttributes } from "../../activities/searchAttributes.js";
-import { importWorkflowId, STATE_QUERY, undoWorkflowId, WORKFLOW_TYPES } from "../../workflows/contracts.js";
+import {
+  eraseWorkflowId,
+  importWorkflowId,
+  STATE_QUERY,
+  undoWorkflowId,
+  WORKFLOW_TYPES,
+} from "../../workflows/contracts.js";
 import type {
+  EraseActivities,
   FinishInput,
   ImportActivities,
   ImportHistoryInput,
@@ -70,6 +77,25 @@ export const script = (parts: number, over: Partial<Omit<Script, "seen" | "parts
   },
 });
 
+/** What the activities of an erase answer, one after the other, and which were called. */
+export interface EraseScript {
+  /** Imports that are not at rest; afterwards none. */
+  readonly underWay: number[];
+  /** Whether an erase came to its end; afterwards it does. */
+  readonly finished: boolean[];
+  /** How an erase fails before it succeeds. */
+  readonly failures: ApplicationFailure[];
+  readonly seen: ("stop" | "erase")[];
+}
+
+export const eraseScript = (over: Partial<Omit<EraseScript, "seen">> = {}): EraseScript => ({
+  underWay: [],
+  finished: [],
+  failures: [],
+  ...over,
+  seen: [],
+});
+
 export async function untilCancelled(): Promise<never> {
   const context = Context.current();
   for (;;) {
@@ -94,6 +120,7 @@ export interface WorkflowBench {
   readonly client: Client;
   start(run: Script, over?: Partial<ImportHistoryInput>): Promise<WorkflowHandleWithFirstExecutionRunId>;
   startUndo(run: Script): Promise<WorkflowHandleWithFirstExecutionRunId>;
+  startErase(run: EraseScript): Promise<WorkflowHandleWithFirstExecutionRunId>;
   /** `PLAYLOG_RECORD=1 npx mocha test/workflows` writes the histories that replay.test.ts holds the code to. */
   record(name: string, handle: WorkflowHandle): Promise<void>;
   /** Ends the worker and starts another, which knows nothing of what runs. */
@@ -110,11 +137,12 @@ export async function createWorkflowBench(): Promise<WorkflowBench> {
   const client = new Client({ connection });
   const taskQueue = `workflow-${randomUUID()}`;
   const scripts = new Map<string, Script>();
+  const erases = new Map<string, EraseScript>();
   const startWorker = async () => {
     const worker = await Worker.create({
       connection: native,
       taskQueue,
-      activities: { ...scriptedActivities(scripts) },
+      activities: { ...scriptedActivities(scripts), ...scriptedErases(erases) },
       workflowBundle: { codePath: workflowBundle },
       maxHeartbeatThrottleInterval: 50,
     });
@@ -153,6 +181,15 @@ export async function createWorkflowBench(): Promise<WorkflowBench> {
         args: [{ importId, heartbeatTimeoutMs: 5000, searchAttributes: true }],
       });
     },
+    startErase(run) {
+      const userId = randomUUID();
+      erases.set(userId, run);
+      return client.workflow.start(WORKFLOW_TYPES.eraseAccount, {
+        workflowId: eraseWorkflowId(userId),
+        taskQueue,
+        args: [{ userId, heartbeatTimeoutMs: 5000, searchAttributes: true }],
+      });
+    },
     async record(name, handle) {
       if (process.env["PLAYLOG_RECORD"] !== "1") return;
       await mkdir(HISTORIES, { recursive: true });
@@ -176,6 +213,23 @@ export async function createWorkflowBench(): Promise<WorkflowBench> {
       await stopWorker();
       await connection.close();
       await native.close();
+    },
+  };
+}
+
+function scriptedErases(scripts: ReadonlyMap<string, EraseScript>): EraseActivities {
+  return {
+    stopImports({ userId }) {
+      const { underWay, seen } = scripts.get(userId)!;
+      seen.push("stop");
+      return Promise.resolve({ underWay: underWay.shift() ?? 0 });
+    },
+    eraseAccount({ userId }) {
+      const { finished, failures, seen } = scripts.get(userId)!;
+      seen.push("erase");
+      const failure = failures.shift();
+      if (failure !== undefined) return Promise.reject(failure);
+      return Promise.resolve({ plays: 30, imports: 2, finished: finished.shift() ?? true });
     },
   };
 }

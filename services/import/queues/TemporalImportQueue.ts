@@ -10,19 +10,21 @@ import type { WorkflowHandle, WorkflowStartOptions } from "@temporalio/client";
 import { defineSearchAttributeKey, SearchAttributeType, WorkflowNotFoundError } from "@temporalio/common";
 import type { SearchAttributePair } from "@temporalio/common";
 import {
+  eraseWorkflowId,
   importWorkflowId,
   PAUSE_SIGNAL,
   SEARCH_ATTRIBUTES,
   undoWorkflowId,
   WORKFLOW_TYPES,
 } from "../../../workflows/contracts.js";
-import type { ImportHistoryInput, UndoInput } from "../../../workflows/contracts.js";
+import type { EraseInput, ImportHistoryInput, UndoInput } from "../../../workflows/contracts.js";
 import { logField } from "../../../utils/logger.js";
 import type { Logger } from "../../../utils/logger.js";
 import type {
   EnqueueOutcome,
   ImportQueue,
   JobRef,
+  QueuedErase,
   QueuedImport,
   QueuedUndo,
   QueuedWork,
@@ -30,7 +32,7 @@ import type {
   QueueState,
   WorkRef,
 } from "../ImportQueue.js";
-import { isMissingAttribute, stateOf, toQueueError } from "./temporalAnswers.js";
+import { isMissingAttribute, isNotFound, stateOf, toQueueError } from "./temporalAnswers.js";
 
 export interface TemporalImportQueueOptions {
   /** `host:port` */
@@ -79,9 +81,8 @@ export class TemporalImportQueue implements ImportQueue {
       if (!isMissingAttribute(error)) throw toQueueError(error);
     }
     // The worker registers the attributes; until then work is started without what only serves finding it.
-    this.options.log.warn("search attributes are not registered yet; started without", {
-      importId: work.importId,
-    });
+    const workflowId = workflowIdOf(work);
+    this.options.log.warn("search attributes are not registered yet; started without", { workflowId });
     try {
       return await this.#start(work, false);
     } catch (error) {
@@ -104,6 +105,30 @@ export class TemporalImportQueue implements ImportQueue {
       return stateOf(status.name);
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return "missing";
+      throw toQueueError(error);
+    }
+  }
+
+  /** All runs under its id: a long import goes on in a new one, and what was stopped was started again. */
+  async forget(ref: WorkRef): Promise<void> {
+    const workflowId = workflowIdOf(ref);
+    const { namespace } = this.options;
+    try {
+      const runs = await this.#withDeadline(async () => {
+        const found: string[] = [];
+        const list = this.#client.workflow.list({ query: `WorkflowId = "${workflowId}"` });
+        for await (const { runId } of list) found.push(runId);
+        return found;
+      });
+      for (const runId of runs) {
+        const workflowExecution = { workflowId, runId };
+        await this.#withDeadline(() =>
+          this.#connection.workflowService.deleteWorkflowExecution({ namespace, workflowExecution }),
+        ).catch((error: unknown) => {
+          if (!isNotFound(error)) throw error;
+        });
+      }
+    } catch (error) {
       throw toQueueError(error);
     }
   }
@@ -140,8 +165,7 @@ export class TemporalImportQueue implements ImportQueue {
   }
 
   async #start(work: QueuedWork, searchAttributes: boolean): Promise<EnqueueOutcome> {
-    const { type, ...options } =
-      work.kind === "import" ? this.#importOf(work, searchAttributes) : this.#undoOf(work, searchAttributes);
+    const { type, ...options } = this.#startOf(work, searchAttributes);
     try {
       await this.#withDeadline(() =>
         this.#client.workflow.start(type, {
@@ -159,6 +183,17 @@ export class TemporalImportQueue implements ImportQueue {
     } catch (error) {
       if (error instanceof WorkflowExecutionAlreadyStartedError) return "exists";
       throw error;
+    }
+  }
+
+  #startOf(work: QueuedWork, searchAttributes: boolean): Start {
+    switch (work.kind) {
+      case "import":
+        return this.#importOf(work, searchAttributes);
+      case "undo":
+        return this.#undoOf(work, searchAttributes);
+      case "erase":
+        return this.#eraseOf(work, searchAttributes);
     }
   }
 
@@ -196,6 +231,21 @@ export class TemporalImportQueue implements ImportQueue {
     };
   }
 
+  #eraseOf({ userId }: QueuedErase, searchAttributes: boolean): Start {
+    const { heartbeatTimeoutMs } = this.options;
+    const input: EraseInput = { userId, heartbeatTimeoutMs, searchAttributes };
+    return {
+      type: WORKFLOW_TYPES.eraseAccount,
+      workflowId: eraseWorkflowId(userId),
+      args: [input],
+      // Only the account's row says whether something is left; a run that finds none ends at once.
+      workflowIdReusePolicy: "ALLOW_DUPLICATE",
+      staticSummary: "erase of an account",
+      staticDetails:
+        "Deletes all that belongs to an account which its owner has given up; the row of `users` last.",
+    };
+  }
+
   /** A caller with a request to answer waits for the deadline and not for what the client does after it. */
   async #withDeadline<T>(call: () => Promise<T>): Promise<T> {
     const deadlineMs = this.options.deadlineMs ?? DEADLINE_MS;
@@ -220,8 +270,16 @@ type Start = Pick<
   "args" | "staticDetails" | "staticSummary" | "workflowId" | "workflowIdReusePolicy"
 > & { readonly type: string };
 
-const workflowIdOf = (ref: WorkRef): string =>
-  ref.kind === "undo" ? undoWorkflowId(ref.importId) : importWorkflowId(ref.importId, ref.attempt);
+function workflowIdOf(ref: WorkRef): string {
+  switch (ref.kind) {
+    case "import":
+      return importWorkflowId(ref.importId, ref.attempt);
+    case "undo":
+      return undoWorkflowId(ref.importId);
+    case "erase":
+      return eraseWorkflowId(ref.userId);
+  }
+}
 
 /** Which request asked for it, for whoever looks at the run; nothing when the reconciler did. */
 function requestMemo(): Pick<WorkflowStartOptions, "memo"> {
@@ -230,10 +288,11 @@ function requestMemo(): Pick<WorkflowStartOptions, "memo"> {
 }
 
 function attributesOf(work: QueuedWork): SearchAttributePair[] {
+  const provider = work.kind === "erase" ? null : work.provider;
   return [
     { key: keyword(SEARCH_ATTRIBUTES.user), value: work.userId },
-    { key: keyword(SEARCH_ATTRIBUTES.kind), value: work.kind === "undo" ? "undo" : work.jobKind },
+    { key: keyword(SEARCH_ATTRIBUTES.kind), value: work.kind === "import" ? work.jobKind : work.kind },
     { key: keyword(SEARCH_ATTRIBUTES.phase), value: "queued" },
-    ...(work.provider === null ? [] : [{ key: keyword(SEARCH_ATTRIBUTES.provider), value: work.provider }]),
+    ...(provider === null ? [] : [{ key: keyword(SEARCH_ATTRIBUTES.provider), value: provider }]),
   ];
 }

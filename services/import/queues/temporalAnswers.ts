@@ -7,6 +7,7 @@ import type { QueueState } from "../ImportQueue.js";
 /** gRPC: deadline exceeded, resource exhausted, unavailable. Whether the call took effect is unknown. */
 const UNKNOWN_OUTCOME: readonly number[] = [4, 8, 14];
 const INVALID_ARGUMENT = 3;
+const NOT_FOUND = 5;
 
 export function stateOf(status: WorkflowExecutionStatusName): QueueState {
   switch (status) {
@@ -32,6 +33,9 @@ function grpcCodeOf(error: unknown): number | undefined {
   }
   return undefined;
 }
+
+/** The server does not know what was asked for (any more). */
+export const isNotFound = (error: unknown): boolean => grpcCodeOf(error) === NOT_FOUND;
 
 /** The server knows no such search attribute. */
 export function isMissingAttribute(error: unknown): boolean {

@@ -6,6 +6,7 @@ import { QueueUnavailableError } from "../../../services/import/ImportQueue.js";
 import type {
   ImportQueue,
   JobRef,
+  QueuedErase,
   QueuedImport,
   QueuedUndo,
   QueueState,
@@ -21,7 +22,7 @@ export interface QueueUnderTest {
   readonly unreachable: ImportQueue;
   /** Lets the work behind enqueued jobs run until the returned function is called. Nothing runs before. */
   work(): Promise<() => Promise<void>>;
-  /** Makes work end in this way as soon as it runs; otherwise an import runs until it is cancelled, an undo for ever. */
+  /** Makes work end in this way as soon as it runs; otherwise an import runs until it is cancelled, an undo or an erase for ever. */
   willEnd(ref: WorkRef, how: "completed" | "failed"): void;
   /** What the job's row says: while it is paused, its work does nothing but wait to be woken. */
   setRow(ref: JobRef, row: "paused" | "running"): void;
@@ -64,7 +65,7 @@ export function describeQueueContract(name: string, create: () => Promise<QueueU
       let now: QueueState | undefined;
       await untilTrue(
         async () => (now = await under.queue.inspect(ref)) === state,
-        () => `${ref.importId} is ${now}, not ${state}`,
+        () => `${JSON.stringify(ref)} is ${now}, not ${state}`,
       );
     }
 
@@ -235,6 +236,50 @@ export function describeQueueContract(name: string, create: () => Promise<QueueU
       }
     });
 
+    it("takes an erase once at a time, runs it to its end, and again when it is enqueued again", async () => {
+      const erase: QueuedErase = { kind: "erase", userId: randomUUID() };
+      expect(await under.queue.inspect(erase)).to.equal("missing");
+      const outcomes = await Promise.all(
+        Array.from({ length: 6 }, (_, n) => (n % 2 === 0 ? under.queue : under.other).enqueue(erase)),
+      );
+      expect(outcomes.filter((outcome) => outcome === "started")).to.have.length(1);
+      expect(await under.other.inspect(erase)).to.equal("open");
+      const stop = await under.work();
+      try {
+        await untilTrue(
+          () => under.runs(erase) === 1,
+          () => "it does not run",
+        );
+        await under.terminate(erase);
+        await until(erase, "terminated");
+        under.willEnd(erase, "completed");
+        expect(await under.queue.enqueue(erase)).to.equal("started");
+        await until(erase, "completed");
+        expect(under.runs(erase)).to.equal(2);
+      } finally {
+        await stop();
+      }
+    });
+
+    it("forgets work that is open, that has ended, and that it never knew", async () => {
+      const [open, ended] = [job(), job()];
+      under.willEnd(ended, "completed");
+      await under.queue.enqueue(ended);
+      const stop = await under.work();
+      try {
+        await until(ended, "completed");
+      } finally {
+        await stop();
+      }
+      await under.queue.enqueue(open);
+      await until(open, "open");
+      for (const work of [open, ended, undoOf(ended), job()]) {
+        await under.other.forget(work);
+        await under.queue.forget(work);
+        expect(await under.queue.inspect(work)).to.be.oneOf(["missing", "completed", "terminated"]);
+      }
+    });
+
     it("is healthy, and says so within its deadline", async () => {
       const health = await under.queue.health();
       expect(health).to.include({ ok: true, detail: null });
@@ -247,7 +292,9 @@ export function describeQueueContract(name: string, create: () => Promise<QueueU
         ["requestCancel", () => under.unreachable.requestCancel(job())],
         ["enqueue an undo", () => under.unreachable.enqueue(undoOf(job()))],
         ["setPaused", () => under.unreachable.setPaused(job(), false)],
+        ["enqueue an erase", () => under.unreachable.enqueue({ kind: "erase", userId: randomUUID() })],
         ["inspect", () => under.unreachable.inspect(job())],
+        ["forget", () => under.unreachable.forget(job())],
       ];
       for (const [call, make] of calls) {
         const startedAt = Date.now();

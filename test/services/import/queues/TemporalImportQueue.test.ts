@@ -9,16 +9,18 @@ import { registerSearchAttributes } from "../../../../activities/searchAttribute
 import { TemporalImportQueue } from "../../../../services/import/queues/TemporalImportQueue.js";
 import type { TemporalImportQueueOptions } from "../../../../services/import/queues/TemporalImportQueue.js";
 import type { JobRef, WorkRef } from "../../../../services/import/ImportQueue.js";
-import { importWorkflowId, undoWorkflowId } from "../../../../workflows/contracts.js";
-import type { ImportActivities } from "../../../../workflows/contracts.js";
+import { eraseWorkflowId, importWorkflowId, undoWorkflowId } from "../../../../workflows/contracts.js";
+import type { WorkerActivities } from "../../../../workflows/contracts.js";
 import { freePort } from "../../../support/processes.js";
 import { testStack } from "../../../support/stack.js";
 import { quietRuntime } from "../../../workflows/quietRuntime.js";
 import { quietLog } from "../importing.js";
 import { describeQueueContract } from "../queueContract.js";
 
-const workflowIdOf = (ref: WorkRef): string =>
-  ref.kind === "undo" ? undoWorkflowId(ref.importId) : importWorkflowId(ref.importId, ref.attempt);
+function workflowIdOf(ref: WorkRef): string {
+  if (ref.kind === "erase") return eraseWorkflowId(ref.userId);
+  return ref.kind === "undo" ? undoWorkflowId(ref.importId) : importWorkflowId(ref.importId, ref.attempt);
+}
 
 const optionsFor = (taskQueue: string, address: string): TemporalImportQueueOptions => ({
   address,
@@ -66,7 +68,7 @@ describeQueueContract("Temporal", async () => {
     return waits;
   };
   // The steps of these jobs do nothing but end as they were told, or run until they are cancelled.
-  const activities: ImportActivities = {
+  const activities: WorkerActivities = {
     prepare(ref) {
       const id = idOf(ref);
       if (paused.has(id)) return Promise.resolve({ paused: true, partsTotal: 0, partsOpen: 0, provider: "" });
@@ -89,6 +91,13 @@ describeQueueContract("Temporal", async () => {
       const ending = endings.get(id);
       if (ending === "failed") throw ApplicationFailure.nonRetryable("told to", "owner_gone");
       if (ending === "completed") return Promise.resolve({ removed: 1, handedOver: 0 });
+      return untilCancelled();
+    },
+    stopImports: () => Promise.resolve({ underWay: 0 }),
+    eraseAccount({ userId }) {
+      const id = eraseWorkflowId(userId);
+      count(begun, id);
+      if (endings.get(id) === "completed") return Promise.resolve({ plays: 1, imports: 0, finished: true });
       return untilCancelled();
     },
   };
