@@ -129,9 +129,12 @@ AS $function$
     begin
       insert into search_changes (entity, ids, renamed)
       select 'artist', array_agg(id), renamed
-        from (select n.id, n.name is distinct from o.name as renamed, (row_number() over () - 1) / 5000 as piece
-                from after_change n join before_change o on o.id = n.id
-               where (n.name, n.popularity) is distinct from (o.name, o.popularity)) c
+        from (select id, renamed, (row_number() over () - 1) / 5000 as piece
+                from (select id, false as renamed from (
+                        select id, popularity from after_change except select id, popularity from before_change) c
+                      union all
+                      select id, true from (
+                        select id, name from after_change except select id, name from before_change) c) u) p
        group by piece, renamed;
       return null;
     end $function$;
@@ -176,9 +179,9 @@ AS $function$
     begin
       insert into search_changes (entity, ids, renamed)
       select tg_argv[0], array_agg(id), false
-        from (select n.id, (row_number() over () - 1) / 5000 as piece
-                from after_change n join before_change o on o.id = n.id
-               where (n.title, n.artist_id, n.popularity) is distinct from (o.title, o.artist_id, o.popularity)) c
+        from (select id, (row_number() over () - 1) / 5000 as piece
+                from (select id, title, artist_id, popularity from after_change
+                      except select id, title, artist_id, popularity from before_change) c) p
        group by piece;
       return null;
     end $function$;
@@ -737,7 +740,7 @@ CREATE INDEX plays_by_import ON public.listening_history USING btree (import_job
 CREATE INDEX plays_by_time ON public.listening_history USING btree (user_id, played_at DESC, id DESC);
 CREATE INDEX plays_by_track ON public.listening_history USING btree (track_id, user_id, played_at DESC);
 CREATE INDEX plays_linked ON public.listening_history USING btree (duplicate_of) WHERE (duplicate_of IS NOT NULL);
-CREATE INDEX search_documents_name ON public.search_documents USING btree (hashtextextended(name, (0)::bigint));
+CREATE INDEX search_documents_name ON public.search_documents USING btree (hashtextextended(name, (0)::bigint), tier);
 CREATE INDEX search_documents_popular_words ON public.search_documents USING gin (words) WITH (fastupdate=off) WHERE (tier <= 1);
 CREATE INDEX search_documents_top_words ON public.search_documents USING gin (words) WITH (fastupdate=off) WHERE (tier = 0);
 CREATE INDEX search_documents_words ON public.search_documents USING gin (words) WITH (fastupdate=off);
@@ -839,6 +842,7 @@ comment on column listening_history.import_job_id is 'the import that brought th
 comment on column listening_history.duplicate_of is 'leading sighting of the same play; null for the leader';
 comment on column listening_history.context is 'what else the source knows (platform, country, reasons, shuffle ...); no IP, user agent or account name';
 comment on function note_alias() is 'for each row: only editors write aliases, a few at a time';
+comment on function note_artist_update() is 'by except and not by a join: its plan is kept, and one made for a single row would compare each of many with each other';
 comment on function note_catalogue_insert() is 'once a statement; in pieces, so that a row of search_changes is a bounded piece of work';
 comment on function note_moved_plays() is 'a trigger, because a merge moves the plays of everybody by foreign keys and announces no history';
 comment on table play_link_overrides is 'Pairs of plays that their owner says are two, however alike they look: they are never linked again.';

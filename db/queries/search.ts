@@ -48,7 +48,7 @@ const COLUMNS = "entity, entity_id as id, name, popularity";
 const ORDER = "popularity desc, id desc, entity desc";
 
 export interface Candidates {
-  /** Documents of exactly this name, the most popular first. */
+  /** Documents of exactly this name, of the most popular tiers: there may be thousands called Intro. */
   readonly namesakes: readonly Candidate[];
   /** The most popular documents that fit, in order; namesakes may be among them. */
   readonly fitting: readonly Candidate[];
@@ -77,7 +77,7 @@ export async function readCandidates(client: Client, request: CandidateRequest):
     `with ${steps.join(", ")}
      (select ${COLUMNS}, true as "asTyped", true as namesake from search_documents
        where hashtextextended(name, 0) = hashtextextended($4, 0) and name = $4 and entity = any($3::text[])
-       order by ${ORDER} limit ${namesakes})
+       order by hashtextextended(name, 0), tier limit ${namesakes})
      union all select *, false from step0 where ${enough(0)}
      union all select *, false from step1 where ${enough(1)}
      union all select *, false from step2
