@@ -60,12 +60,11 @@ export function composeServices(connections: Connections): AppDeps {
     pool: primary,
     sawPrimary: (scopes) => reads.sawPrimary(scopes),
   });
-  const passwords = new PasswordHasher({ cost: config.auth.bcryptCost });
   const auth = new AuthService({
     database,
     sessions: new SessionStore({ database, redis, watch: new RevocationWatch(listener), versions }),
     tokens: new ApiTokenStore({ database, versions }),
-    passwords,
+    passwords: new PasswordHasher({ cost: config.auth.bcryptCost }),
     keys,
     registration: config.auth.registration,
     log,
@@ -90,7 +89,7 @@ export function composeServices(connections: Connections): AppDeps {
     log,
     auth,
     limits: requestLimits(connections, metrics),
-    users: new UserService({ database, passwords, queue, log }),
+    users: new UserService({ database, queue, log }),
     exports: new ExportService({ pool: database.pool }),
     history: new HistoryService({ pool: database.pool, reads }),
     historyEditor: new HistoryEditor({ pool: database.pool }),

@@ -31,7 +31,7 @@ export async function run(args: readonly string[]): Promise<void> {
 type Command = (pool: pg.Pool) => Promise<string>;
 
 /** Undefined for what cannot be understood. */
-function commandOf(args: readonly string[]): Command | undefined {
+export function commandOf(args: readonly string[]): Command | undefined {
   const [name, ...rest] = args;
   switch (name) {
     case "list":

@@ -5,9 +5,8 @@ import { sqlState } from "../../db/errors.js";
 import type { Database } from "../../db/knex.js";
 import type { UserRole, Visibility } from "../../db/models/enums.js";
 import { User } from "../../db/models/User.js";
-import { ForbiddenError, NotFoundError, UnauthorizedError, ValidationError } from "../../utils/errors.js";
+import { NotFoundError, UnauthorizedError, ValidationError } from "../../utils/errors.js";
 import type { Logger } from "../../utils/logger.js";
-import type { PasswordHasher } from "../auth/passwords.js";
 import type { ImportQueue } from "../import/ImportQueue.js";
 import { requestErase } from "./erasing.js";
 import { type AccountRole, changeRole } from "./roles.js";
@@ -30,7 +29,6 @@ export interface AccountChanges {
 
 export interface UserServiceDependencies {
   readonly database: Database;
-  readonly passwords: PasswordHasher;
   readonly queue: ImportQueue;
   readonly log: Logger;
 }
@@ -82,13 +80,10 @@ export class UserService {
   }
 
   /**
-   * Switches the account off and has everything of it deleted. Durable once it resolves; nothing takes it back. Throws
-   * `ForbiddenError("wrong_password")`, `UnavailableError("busy")`.
+   * Switches the account off and has everything of it deleted. Durable once it resolves; nothing takes it back, so whoever
+   * asks has proved to be the owner.
    */
-  async erase(id: string, password: string): Promise<void> {
-    const user = await this.find(id);
-    if (!(await this.deps.passwords.verify(password, user.passwordHash)))
-      throw new ForbiddenError("The password is wrong", "wrong_password");
+  async erase(id: string): Promise<void> {
     const { database, queue, log } = this.deps;
     await requestErase({ pool: database.pool, queue, log }, id);
   }

@@ -25,9 +25,9 @@ const RETRY_AFTER_SECONDS = 30;
 /** A client that takes nothing for so long holds its place for nothing. */
 const STALLED_MS = 60_000;
 
-type Deps = Pick<AppDeps, "users" | "exports">;
+type Deps = Pick<AppDeps, "auth" | "users" | "exports">;
 
-export function usersRouter({ users, exports }: Deps): AppRouter {
+export function usersRouter({ auth, users, exports }: Deps): AppRouter {
   const router: AppRouter = new Router();
   const slots = new UserSlots(EXPORTS_AT_ONCE, () => {
     const message = `At most ${EXPORTS_AT_ONCE} exports at once`;
@@ -59,7 +59,8 @@ export function usersRouter({ users, exports }: Deps): AppRouter {
   });
 
   mount(router, eraseMe, async (ctx, { caller, body }) => {
-    await users.erase(caller.userId, body.password);
+    await auth.confirmPassword(caller.userId, body.password);
+    await users.erase(caller.userId);
     ctx.status = 202;
     ctx.body = { status: "erasing" };
   });
