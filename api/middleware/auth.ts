@@ -1,29 +1,46 @@
-/** Who sends a request: koa-jwt checks the access token, the session decides whether it still works. */
+/**
+ * Who sends a request. A bearer credential is either the access token of a session (a JWT: koa-jwt checks it, the
+ * session decides whether it still works) or a personal API token.
+ */
 import koaJwt from "koa-jwt";
 import type Koa from "koa";
 import { ACCESS_TOKEN, readClaims } from "../../services/auth/accessTokens.js";
+import { looksLikeApiToken } from "../../services/auth/ApiTokenStore.js";
 import type { AuthService } from "../../services/auth/AuthService.js";
 import { UnauthorizedError } from "../../utils/errors.js";
 import type { AppContext, AppMiddleware, Caller } from "../types.js";
 
+const BEARER = /^bearer +(\S+)$/i;
+
 /**
  * Gives requests their `ctx.state.authenticate`; `mount` calls it for endpoints that need a user. It throws
- * `UnauthorizedError`, or what the session store throws when nobody can tell (503): a database that is
- * away must not log anybody out, which is why the session is asked outside koa-jwt, whose every error is 401.
+ * `UnauthorizedError`, or what the stores of sessions and tokens throw when nobody can tell (503): a database that is
+ * away must not log anybody out, which is why they are asked outside koa-jwt, whose every error is 401.
  */
 export function authentication(auth: AuthService): AppMiddleware {
   const verify = verifier(auth);
+  const bySession = async (ctx: AppContext): Promise<Caller | null> => {
+    const claims = readClaims(await verify(ctx), Date.now() / 1000);
+    const session = claims === null ? null : await auth.findSession(claims);
+    if (claims === null || session === null) return null;
+    const { userId, role } = session;
+    return { userId, role, sessionId: claims.sessionId, tokenId: null, scopes: null };
+  };
+  const byToken = async (credential: string): Promise<Caller | null> => {
+    const token = await auth.tokens.find(credential);
+    if (token === null) return null;
+    const { userId, role, id, scopes } = token;
+    return { userId, role, sessionId: null, tokenId: id, scopes };
+  };
   return (ctx, next) => {
     ctx.state.authenticate = async () => {
-      const claims = readClaims(await verify(ctx), Date.now() / 1000);
-      const session = claims === null ? null : await auth.findSession(claims);
-      if (claims === null || session === null) throw new UnauthorizedError();
-      return {
-        userId: session.userId,
-        role: session.role,
-        sessionId: claims.sessionId,
-        scopes: null,
-      } satisfies Caller;
+      // Node keeps the first of several headers; which one a proxy in front believed, nobody knows.
+      const [header, ...others] = ctx.req.headersDistinct["authorization"] ?? [];
+      const credential = others.length > 0 ? undefined : BEARER.exec(header ?? "")?.[1];
+      if (credential === undefined) throw new UnauthorizedError();
+      const caller = await (looksLikeApiToken(credential) ? byToken(credential) : bySession(ctx));
+      if (caller === null) throw new UnauthorizedError();
+      return caller;
     };
     return next();
   };
@@ -45,8 +62,6 @@ function verifier(auth: AuthService): (ctx: AppContext) => Promise<unknown> {
   };
   const jwt = koaJwt(options);
   return async (ctx) => {
-    // Node keeps the first of several headers; which one a proxy in front believed, nobody knows.
-    if ((ctx.req.headersDistinct["authorization"]?.length ?? 0) !== 1) return undefined;
     const state: { jwt?: unknown } = {};
     await jwt(Object.assign(Object.create(ctx) as Koa.Context, { state }), () => Promise.resolve());
     return state.jwt;

@@ -23,3 +23,9 @@ export function assertScope({ scopes }: Pick<Caller, "scopes">, needed: TokenSco
     throw new ForbiddenError(`This API token lacks the scope ${needed}`, "scope_required");
   }
 }
+
+/** The session of a caller whose endpoint has the scope `session`, which no personal API token passes. */
+export function sessionOf({ sessionId }: Pick<Caller, "sessionId">): string {
+  if (sessionId === null) throw new Error("An API token came where only a session may");
+  return sessionId;
+}

@@ -5,15 +5,26 @@
  * copy. So a copy is believed only while the revocation watch is trusted, and the watch has the last word. What a copy
  * says of the account holds while the version of the account is the one that the copy was made under.
  */
-import { randomBytes } from "node:crypto";
+import type pg from "pg";
 import type { Database } from "../../db/knex.js";
 import { USER_ROLES, type UserRole } from "../../db/models/enums.js";
 import { accountOf } from "../../db/queries/cacheVersions.js";
-import { uuidv7 } from "../../utils/uuid.js";
 import type { CacheVersions } from "../cache/CacheVersions.js";
 import type { RedisService } from "../cache/RedisService.js";
+import { inTransaction } from "../import/writing/transaction.js";
 import type { AccessClaims } from "./accessTokens.js";
 import { REMEMBER_MS, type RevocationWatch } from "./RevocationWatch.js";
+import {
+  endSession,
+  endSessions,
+  endSurplusSessions,
+  IDLE_DAYS,
+  insertSession,
+  liveSessions,
+  type OpenSession,
+  type ProvenOwner,
+  type SessionView,
+} from "./sessionRows.js";
 
 /**
  * Life of a copy in Redis, and of one in memory, which may be made from the other. Twice this is far below the time for
@@ -29,13 +40,8 @@ const REVOKER_PATIENCE_MS = 300;
 /** Copies in memory, about 300 bytes each. */
 const MAX_KNOWN = 10_000;
 
-/** However often it is refreshed, a session ends after this. */
-const ABSOLUTE_DAYS = 90;
-/** A session that nobody refreshed for so long has ended. */
-const IDLE_DAYS = 30;
 /** How long the predecessor of the current refresh token still gets the same answer again. */
 export const GRACE_SECONDS = 20;
-const USER_AGENT_MAX = 200;
 
 /** What a request needs to know of its session. */
 export interface SessionState {
@@ -43,14 +49,6 @@ export interface SessionState {
   readonly role: UserRole;
   /** Unix milliseconds. */
   readonly expiresAt: number;
-}
-
-export interface OpenSession {
-  readonly id: string;
-  readonly userId: string;
-  /** Number of the refresh token that is valid now. */
-  readonly counter: number;
-  readonly refreshKey: Buffer;
 }
 
 export type Rotation =
@@ -89,17 +87,20 @@ export class SessionStore {
     this.#versions = versions;
   }
 
-  /** Begins a family of refresh tokens. */
-  async create(userId: string, userAgent: string | null): Promise<OpenSession> {
-    const session = { id: uuidv7(), userId, counter: 0, refreshKey: randomBytes(32) };
-    await this.#database.pool.query({
-      name: "session-create",
-      text: `
-        insert into sessions (id, user_id, refresh_key, user_agent, expires_at)
-        values ($1, $2, $3, $4, now() + make_interval(days => $5))`,
-      values: [session.id, userId, session.refreshKey, userAgent?.slice(0, USER_AGENT_MAX), ABSOLUTE_DAYS],
-    });
+  /**
+   * Begins a session; null when the account is off or its password another one by now. One that was not used for long
+   * ends when there are too many.
+   */
+  async create(owner: ProvenOwner, userAgent: string | null): Promise<OpenSession | null> {
+    const { pool } = this.#database;
+    const session = await insertSession(pool, owner, userAgent);
+    if (session !== null) await this.#forget(await endSurplusSessions(pool, owner.id));
     return session;
+  }
+
+  /** Those that work, last used first. */
+  list(userId: string): Promise<readonly SessionView[]> {
+    return liveSessions(this.#database.pool, userId);
   }
 
   /**
@@ -199,11 +200,59 @@ export class SessionStore {
         where id = $1 and revoked_at is null`,
       values: [sessionId, reason],
     });
-    this.#watch.remember(sessionId);
+    await this.#forget([sessionId]);
+  }
+
+  /** As `revoke`, for a session of this account that still works; false when it has none of this id. */
+  async end(userId: string, sessionId: string, reason: string): Promise<boolean> {
+    const ended = await endSession(this.#database.pool, userId, sessionId, reason);
+    if (ended) await this.#forget([sessionId]);
+    return ended;
+  }
+
+  async endAll(userId: string, reason: string): Promise<void> {
+    await this.#forget(await endSessions(this.#database.pool, userId, reason));
+  }
+
+  /**
+   * Runs `work` in a transaction that locks the account first, ends all its sessions and begins a new one. Null, and nothing
+   * done, when the account is off or its password another one by now.
+   */
+  async replaceAll(
+    owner: ProvenOwner,
+    userAgent: string | null,
+    reason: string,
+    work: (client: pg.ClientBase) => Promise<void>,
+  ): Promise<OpenSession | null> {
+    const replaced = await inTransaction(this.#database.pool, async (client) => {
+      // A login and a new API token lock the account, too: none that began with the old password outlives it.
+      const { rowCount } = await client.query(
+        "select from users where id = $1 and password_hash = $2 and disabled_at is null for no key update",
+        [owner.id, owner.passwordHash],
+      );
+      if (rowCount !== 1) return null;
+      const ended = await endSessions(client, owner.id, reason);
+      const session = await insertSession(client, owner, userAgent);
+      if (session === null) return null;
+      await work(client);
+      return { session, ended };
+    });
+    if (replaced === null) return null;
+    await this.#forget(replaced.ended);
+    return replaced.session;
+  }
+
+  /** Of sessions that are revoked, and that is committed: this process knows it when this returns, the others as a rule. */
+  async #forget(sessionIds: readonly string[]): Promise<void> {
+    if (sessionIds.length === 0) return;
+    for (const id of sessionIds) this.#watch.remember(id);
     await this.#versions.caughtUp(REVOKER_PATIENCE_MS);
-    const copy = this.#known.get(sessionId);
-    this.#known.delete(sessionId);
-    if (copy !== undefined) await this.#redis.del(copyKey(sessionId, copy.version));
+    const keys = sessionIds.flatMap((id) => {
+      const copy = this.#known.get(id);
+      this.#known.delete(id);
+      return copy === undefined ? [] : [copyKey(id, copy.version)];
+    });
+    if (keys.length > 0) await this.#redis.del(...keys);
   }
 
   async #load({ userId, sessionId }: AccessClaims): Promise<SessionState | null> {

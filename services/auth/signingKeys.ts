@@ -1,4 +1,4 @@
-/** The key that signs access tokens: from the settings, or made once and kept in the home folder. */
+/** The secret behind access and refresh tokens: from the settings, or made once and kept in the home folder. */
 import { type KeyObject, createSecretKey, randomBytes } from "node:crypto";
 import { link, mkdir, open, readFile, rm } from "node:fs/promises";
 import path from "node:path";
@@ -9,7 +9,7 @@ const FILE = "jwt-secret";
 export interface SigningKeys {
   /** Signs new tokens. */
   readonly current: KeyObject;
-  /** Accepted, `current` first; older ones stay until the tokens they signed have expired. */
+  /** Accepted, `current` first; an older one is kept as long as what was made with it should work. */
   readonly accepted: readonly [KeyObject, ...KeyObject[]];
 }
 
@@ -26,9 +26,16 @@ export function signingKeys(secrets: readonly [string, ...string[]]): SigningKey
   return { current, accepted: [current, ...older.map(toKey)] };
 }
 
-/** Several processes may call this at once for one folder: all get the same key. */
-export async function loadSigningKeys(home: string, secret: string | undefined): Promise<SigningKeys> {
-  return signingKeys([secret ?? (await keptSecret(home))]);
+/**
+ * `previous` are secrets that sign nothing any more and are still accepted. Several processes may call this at once
+ * for one folder: all get the same key.
+ */
+export async function loadSigningKeys(
+  home: string,
+  secret: string | undefined,
+  previous: readonly string[] = [],
+): Promise<SigningKeys> {
+  return signingKeys([secret ?? (await keptSecret(home)), ...previous]);
 }
 
 async function keptSecret(home: string): Promise<string> {

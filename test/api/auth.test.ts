@@ -77,6 +77,8 @@ describe("POST /auth/register", () => {
     ["a password of 11 characters", { password: "a".repeat(11) }, "password:password_length"],
     ["a password of 257 characters", { password: "a".repeat(257) }, "password:password_length"],
     ["11 characters in 22 UTF-16 units", { password: "🎧".repeat(11) }, "password:password_length"],
+    ["a password that everybody tries first", { password: "password1234" }, "password:password_common"],
+    ["the same in another dress", { password: "QWERTY ｕｉｏｐ 123" }, "password:password_common"],
     ["NUL in a password", { password: "correct\u0000horse battery" }, "password:text_nul"],
     [
       "half a surrogate pair in a password",
@@ -95,7 +97,7 @@ describe("POST /auth/register", () => {
   }
 
   it("takes passwords of 12 and of 256 characters, in any script", async () => {
-    for (const password of ["a".repeat(12), "🎧".repeat(256), "пароль из слов"]) {
+    for (const password of ["a".repeat(12), "🎧".repeat(256), "пароль из слов", "password1234a"]) {
       const user = await buildUser(app, { password });
       const login = { login: user.username, password };
       expectStatus(200, await app.anonymous.post("/api/v1/auth/login", login));

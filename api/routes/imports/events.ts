@@ -22,7 +22,7 @@ const COMMENT = ": keep-alive\n\n";
 
 export interface ImportEventsOptions {
   readonly feed: JobFeed;
-  readonly auth: Pick<AuthService, "findSession">;
+  readonly auth: Pick<AuthService, "works">;
   readonly streamsPerUser: number;
   readonly keepAliveMs: number;
   readonly metrics: Pick<ApiMetrics, "eventStreams">;
@@ -127,16 +127,16 @@ export class ImportEvents {
     return frame;
   }
 
-  /** Shows that the connection lives, and ends it when its session does not any more. */
+  /** Shows that the connection lives, and ends it when its session or API token does not any more. */
   #keepAlive(res: ServerResponse, caller: Caller, stop: AbortController): NodeJS.Timeout {
     let asking = false;
     const check = async (): Promise<void> => {
       if (asking) return;
       asking = true;
-      // Nobody can tell while the database is away: that ends no session.
-      const session = await this.#options.auth.findSession(caller).catch(() => undefined);
+      // Nobody can tell while the database is away: that ends no stream.
+      const works = await this.#options.auth.works(caller).catch(() => true);
       asking = false;
-      if (session === null) stop.abort();
+      if (!works) stop.abort();
     };
     return setInterval(() => {
       if (stop.signal.aborted) return;

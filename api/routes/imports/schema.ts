@@ -129,6 +129,8 @@ export const createImport = endpoint({
     "the same upload sent again gets the first answer again, for 24 hours.",
   tags,
   auth: "user",
+  scope: "import",
+  rateClass: "uploads",
   query: Joi.object<CreateImportQuery>({
     filename: text(FILENAME_MAX_BYTES).description("Name of the file, for a body that is the file itself"),
     ...uploadOptions,
@@ -217,7 +219,17 @@ export const listImportRows = endpoint({
     limit: pageSize(),
     cursor: cursor(),
   }),
-  responses: { 200: { description: "One page", schema: pageOf(ledgerRow) } },
+  responses: {
+    200: {
+      description: "One page; or all rows as CSV",
+      schema: pageOf(ledgerRow),
+      also: {
+        "text/csv":
+          "part,position,verdict,reason,message,excerpt,listenId\r\n" +
+          "history.json,118,skipped,podcast,A podcast episode,,\r\n",
+      },
+    },
+  },
   errors: notFound,
 });
 
@@ -228,6 +240,7 @@ export const cancelImport = endpoint({
   summary: "Cancel an import; what it brought so far stays",
   tags,
   auth: "user",
+  scope: "import",
   params,
   responses: {
     200: { description: "It is cancelled already, or about to be", schema: importView },
@@ -245,6 +258,7 @@ export const retryImport = endpoint({
     "For imports that failed, were cancelled or completed with errors, while their upload is kept.",
   tags,
   auth: "user",
+  scope: "import",
   params,
   responses: {
     200: { description: "It is under way already", schema: importView },
@@ -260,6 +274,7 @@ export const pauseImport = endpoint({
   summary: "Pause an import; it stops at the next batch and waits to be resumed",
   tags,
   auth: "user",
+  scope: "import",
   params,
   responses: { 200: { description: "It is paused, or was already", schema: importView } },
   errors: { ...notFound, 409: "It is neither queued nor running" },
@@ -272,6 +287,7 @@ export const resumeImport = endpoint({
   summary: "Let a paused import go on where it stopped",
   tags,
   auth: "user",
+  scope: "import",
   params,
   responses: { 200: { description: "It goes on, or was under way already", schema: importView } },
   errors: { ...notFound, 409: "It is over, or about to be" },
@@ -287,6 +303,7 @@ export const undoImport = endpoint({
     "to that one from then on. The import itself and what became of its rows can still be looked at.",
   tags,
   auth: "user",
+  scope: "import",
   params,
   responses: {
     200: { description: "It is undone already, or about to be", schema: importView },
