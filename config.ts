@@ -230,7 +230,9 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     },
     auth: {
       ...jwtSecret,
-      jwtPreviousSecrets: (settings["JWT_PREVIOUS_SECRETS"]?.toString().split(",") ?? []).map((one) => one.trim()),
+      jwtPreviousSecrets: (settings["JWT_PREVIOUS_SECRETS"]?.toString().split(",") ?? []).map((one) =>
+        one.trim(),
+      ),
       bcryptCost: num("BCRYPT_COST"),
       registration: text("REGISTRATION") as Config["auth"]["registration"],
     },
