@@ -1,17 +1,11 @@
 /** Accounts and their sessions: register, log in, refresh, log out, change the password, and who a token belongs to. */
 import { uuidv7 } from "../../utils/uuid.js";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
-import { brokenConstraint } from "../../db/errors.js";
 import type { Database } from "../../db/knex.js";
 import { User } from "../../db/models/User.js";
-import {
-  ConflictError,
-  type ErrorDetail,
-  ForbiddenError,
-  NotFoundError,
-  UnauthorizedError,
-} from "../../utils/errors.js";
+import { ForbiddenError, NotFoundError, UnauthorizedError } from "../../utils/errors.js";
 import type { Logger } from "../../utils/logger.js";
+import { refuseTaken, takenErrorOf } from "../users/taken.js";
 import { ACCESS_TOKEN, type AccessClaims, signAccessToken } from "./accessTokens.js";
 import { type ApiTokenStore, revokeTokens } from "./ApiTokenStore.js";
 import { isOpenInvite, redeemInvite } from "./invites.js";
@@ -69,11 +63,6 @@ export interface AuthServiceOptions {
   readonly log: Logger;
 }
 
-const TAKEN = {
-  users_email_once: { path: "email", code: "taken", message: "This e-mail address has an account" },
-  users_username_once: { path: "username", code: "taken", message: "This user name is taken" },
-} as const satisfies Record<string, ErrorDetail>;
-
 export class AuthService {
   /** What signs tokens, and what the api accepts. */
   readonly keys: SigningKeys;
@@ -102,7 +91,7 @@ export class AuthService {
   async register(registration: Registration, userAgent: string | null): Promise<LoggedIn> {
     // Before anything is said about names that are taken, and before any hashing.
     await this.#refuseUninvited(registration.invite);
-    await this.#refuseTaken(registration);
+    await refuseTaken(this.#database.knex, registration); // before any hashing
     const passwordHash = await this.#passwords.hash(registration.password);
     const user = await this.#insert(registration, passwordHash);
     this.#log.info("account created", { userId: user.id, role: user.role });
@@ -232,19 +221,6 @@ export class AuthService {
     if (code !== undefined && !(await isOpenInvite(this.#database.pool, code))) throw badInvite();
   }
 
-  /** Before any hashing, and for both fields at once; the unique indexes decide all the same. */
-  async #refuseTaken({ email, username }: Registration): Promise<void> {
-    const found = await User.query(this.#database.knex)
-      .select("email", "username")
-      .whereRaw("lower(email) = lower(?) or lower(username) = lower(?)", [email, username]);
-    const same = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
-    const taken = [
-      ...(found.some((user) => same(user.email, email)) ? [TAKEN.users_email_once] : []),
-      ...(found.some((user) => same(user.username, username)) ? [TAKEN.users_username_once] : []),
-    ];
-    if (taken.length > 0) throw conflict(taken);
-  }
-
   async #insert({ email, username, displayName, invite }: Registration, passwordHash: string): Promise<User> {
     try {
       return await User.transaction(this.#database.knex, async (trx) => {
@@ -261,16 +237,10 @@ export class AuthService {
         });
       });
     } catch (error) {
-      const constraint = brokenConstraint(error);
-      if (constraint !== null && constraint in TAKEN)
-        throw conflict([TAKEN[constraint as keyof typeof TAKEN]]);
-      throw error;
+      throw takenErrorOf(error) ?? error;
     }
   }
 }
-
-const conflict = (details: readonly ErrorDetail[]): ConflictError =>
-  new ConflictError("taken", details.map(({ message }) => message).join(". "), details);
 
 const badCredentials = (): UnauthorizedError =>
   new UnauthorizedError("The login or the password is wrong", "bad_credentials");

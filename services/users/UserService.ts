@@ -10,7 +10,7 @@ import type { Logger } from "../../utils/logger.js";
 import type { ImportQueue } from "../import/ImportQueue.js";
 import { requestErase } from "./erasing.js";
 import { type AccountRole, changeRole } from "./roles.js";
-import { TAKEN, takenError, takenErrorOf } from "./taken.js";
+import { refuseTaken, takenErrorOf } from "./taken.js";
 
 /** What owners change; a field that is absent stays as it is. */
 export interface AccountChanges {
@@ -59,7 +59,8 @@ export class UserService {
         check(current);
         const changed = differing(current, changes);
         if (Object.keys(changed).length === 0) return current;
-        await refuseTaken(trx, id, changed);
+        if (changed.email !== undefined || changed.username !== undefined)
+          await refuseTaken(trx, changed, id);
         if (changed.timeZone !== undefined) await refuseUnknownZone(trx, changed.timeZone);
         return User.query(trx).patchAndFetchById(id, {
           ...changed,
@@ -94,22 +95,6 @@ function differing(current: User, changes: AccountChanges): AccountChanges {
   return Object.fromEntries(
     Object.entries(changes).filter(([field, value]) => value !== undefined && value !== now[field]),
   );
-}
-
-/** For both fields at once; the unique indexes decide all the same. */
-async function refuseTaken(trx: Transaction, id: string, changed: AccountChanges): Promise<void> {
-  const { email, username } = changed;
-  if (email === undefined && username === undefined) return;
-  const others = await User.query(trx)
-    .select("email", "username")
-    .whereNot("id", id)
-    .whereRaw("(lower(email) = lower(?) or lower(username) = lower(?))", [email ?? "", username ?? ""]);
-  const same = (a: string, b: string | undefined): boolean => a.toLowerCase() === b?.toLowerCase();
-  const taken = [
-    ...(others.some((other) => same(other.email, email)) ? [TAKEN.users_email_once] : []),
-    ...(others.some((other) => same(other.username, username)) ? [TAKEN.users_username_once] : []),
-  ];
-  if (taken.length > 0) throw takenError(taken);
 }
 
 async function refuseUnknownZone(trx: Transaction, timeZone: string): Promise<void> {

@@ -6,7 +6,7 @@ import { IDLE_DAYS, MAX_SESSIONS } from "../../../services/auth/sessionRows.js";
 import { endpoint } from "../../middleware/endpoint.js";
 import { component } from "../../openapi/components.js";
 import { instant, password, text, uuid } from "../../schemas.js";
-import { userView } from "../users/schema.js";
+import { email, username, userView } from "../users/schema.js";
 
 export interface Register {
   email: string;
@@ -22,8 +22,6 @@ export interface Login {
   username?: string;
   password: string;
 }
-
-const USERNAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{1,31}$/;
 
 const credentials = {
   accessToken: Joi.string().required().description("JWT for the Authorization header"),
@@ -92,14 +90,8 @@ export const register = endpoint({
   rateClass: "login",
   guesses: ({ body }) => body.email,
   body: Joi.object<Register, true>({
-    email: text(254)
-      .email({ tlds: { allow: false }, minDomainSegments: 1 })
-      .required()
-      .description("Unique, upper and lower case are the same"),
-    username: text(32)
-      .pattern(USERNAME, "2 to 32 letters, digits, dots, hyphens or underscores")
-      .required()
-      .description("Unique, upper and lower case are the same"),
+    email: email().required(),
+    username: username().required(),
     password: newPassword(),
     displayName: text(200).allow(null),
     invite: text(100).description("Code of an invite"),
