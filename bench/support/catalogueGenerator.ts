@@ -22,6 +22,8 @@ export interface MadeTrack {
 
 export interface MadeCatalogue {
   readonly artists: readonly string[];
+  /** The hundred most common words: of a million tracks, each is in some thousands. */
+  readonly common: ReadonlySet<string>;
   /** Owner and title of each track; the n-th has the id n + 1, and so do artists, which begin at 2. */
   readonly owners: Int32Array;
   readonly titles: readonly string[];
@@ -38,6 +40,7 @@ const VOWELS = "a e i o u a e i o ai ea ee ie oo ou".split(" ");
 const CODAS = ["", "", "", "l", "m", "n", "r", "s", "t", "ck", "nd", "ng", "rt", "st"];
 const MOST_PLAYS = 1_000_000;
 const PIECE_ROWS = 2000;
+const COMMON = 100;
 /** 1 is the artist that every database has. */
 export const FIRST_ARTIST_ID = 2;
 
@@ -68,6 +71,7 @@ export function makeCatalogue(options: CatalogueOptions): MadeCatalogue {
   const rank = zipf(tracks, 0.9, next);
   return {
     artists,
+    common: new Set(words.slice(0, COMMON)),
     owners,
     titles,
     popularity,
