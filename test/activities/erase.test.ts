@@ -11,7 +11,7 @@ import { insertUser } from "../support/users.js";
 import { createRealWorker } from "./realWorker.js";
 import type { RealWorker } from "./realWorker.js";
 
-const PLAYS = 40_000;
+const PLAYS = 25_000;
 const PATIENCE_MS = 60_000;
 
 describe("an erase", function () {
@@ -42,7 +42,7 @@ describe("an erase", function () {
         )
       ).rows[0]!.n;
     const first = await real.start();
-    await real.accept(user, json(plays(20_000, 1_000_000)));
+    await real.accept(user, json(plays(5000, 1_000_000)));
     await requestErase({ pool, queue: real.queue, log: quietLog }, user);
     await until("some plays are gone", async () => (await left()) < PLAYS, PATIENCE_MS);
     await first.stop("SIGKILL");
