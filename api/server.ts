@@ -37,10 +37,11 @@ async function start(config: Config, log: Logger): Promise<() => Promise<boolean
     heartbeatTimeoutMs: config.imports.heartbeatTimeoutMs,
     log,
   });
-  const keys = await loadSigningKeys(config.home, config.auth.jwtSecret);
+  const { jwtSecret, jwtPreviousSecrets } = config.auth;
+  const keys = await loadSigningKeys(config.home, jwtSecret, jwtPreviousSecrets);
   const blobs = new FileBlobStore(config.spoolDir);
-  const deps = composeServices({ config, database, redis, listener, queue, blobs, keys, log });
   if (!config.limits.enabled) log.warn("RATE_LIMIT=off: nobody is limited in how often they ask");
+  const deps = composeServices({ config, database, redis, listener, queue, blobs, keys, log });
   await Promise.all([redis.connect(), listener.start()]);
   const ops = await serveMetrics(config, deps.metrics.registry);
   const server = await serve(buildApp(deps), config.http.host, config.http.port);

@@ -23,6 +23,8 @@ export interface ResponseDoc {
   /** Absent: no body. */
   readonly schema?: Joi.Schema;
   readonly contentType?: string;
+  /** Other content types that `Accept` can ask for, each with an example. */
+  readonly also?: Readonly<Record<string, string>>;
   /** For bodies that their schema does not explain. */
   readonly example?: string;
   readonly headers?: Readonly<Record<string, string>>;
@@ -58,12 +60,12 @@ export interface EndpointOptions<P, Q, B, A extends Access> {
    * do, because it could give itself more than it was given.
    */
   readonly scope?: TokenScope | "session";
-  /** `If-Match` is looked at: the handler calls `assertMatch`. */
-  readonly conditional?: boolean;
   /** Which limit its requests count against: `reads` for GET and `writes` for the rest by default. */
   readonly rateClass?: RateClass | "unlimited";
   /** The account about which its refusals could tell a guesser something (is this the password?): they are limited by account, too. */
   guesses?(input: Input<P, Q, B, A>): string;
+  /** `If-Match` is looked at: the handler calls `assertMatch`. */
+  readonly conditional?: boolean;
   /** A value that does not fit is 404, without a query. */
   readonly params?: Joi.ObjectSchema<P>;
   /** Without it, any query parameter is refused. */
@@ -127,13 +129,13 @@ export const scopeOf = ({
 }: Pick<EndpointOptions<never, never, never, Access>, "method" | "scope">) =>
   scope ?? (method === "get" ? "read" : "write");
 
-const noQuery = Joi.object({});
-
 export const rateClassOf = ({
   method,
   rateClass,
 }: Pick<EndpointOptions<never, never, never, Access>, "method" | "rateClass">) =>
   rateClass ?? (method === "get" ? "reads" : "writes");
+
+const noQuery = Joi.object({});
 
 const mounted = new WeakMap<AppRouter, Endpoint[]>();
 
@@ -166,9 +168,9 @@ export function mount<P, Q, B, A extends Access>(
   const middleware = rest.slice(0, -1) as AppMiddleware[];
   const { method, path, auth, params, query = noQuery, changes = false, role = "user" } = declaration;
   const readBody = bodyReader(declaration);
+  const rateClass = rateClassOf(declaration);
   if (declaration.cache !== undefined && (method !== "get" || auth !== "user")) {
     throw new Error(`${method} ${path} cannot be cached: there is no reader to keep it for`);
-  const rateClass = rateClassOf(declaration);
   }
 
   const enter = async (ctx: AppContext & { readonly params: unknown }, next: Next): Promise<void> => {
@@ -214,8 +216,6 @@ export function mount<P, Q, B, A extends Access>(
   mounted.set(router, [...mountedOn(router), declaration]);
 }
 
-/** A path that cannot name anything is an address that does not exist. */
-function checkPath<P>(schema: Joi.ObjectSchema<P>, values: unknown): P {
 async function admit(ctx: AppContext, rateClass: RateClass | "unlimited"): Promise<void> {
   if (rateClass !== "unlimited") await ctx.state.limits?.admit(ctx, rateClass);
 }
@@ -230,6 +230,8 @@ async function authenticated(ctx: AppContext, rateClass: RateClass | "unlimited"
   }
 }
 
+/** A path that cannot name anything is an address that does not exist. */
+function checkPath<P>(schema: Joi.ObjectSchema<P>, values: unknown): P {
   const result = schema.validate(values, { convert: false });
   if (result.error !== undefined) throw new NotFoundError();
   return result.value;

@@ -89,7 +89,8 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     listener,
     queue,
     blobs: options.blobs ?? new FileBlobStore(config.spoolDir),
-    keys: options.keys ?? (await loadSigningKeys(home, config.auth.jwtSecret)),
+    keys:
+      options.keys ?? (await loadSigningKeys(home, config.auth.jwtSecret, config.auth.jwtPreviousSecrets)),
     log,
   });
   const client = new Redis(stack.redisUrl, { lazyConnect: true });
