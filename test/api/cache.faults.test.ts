@@ -194,7 +194,7 @@ describe("cached answers while Redis is in trouble", function () {
   it("wait for one answer of a slow Redis, and a first request for two", async () => {
     const delay = 250;
     const slow = await startSlowRedis(testStack().redisUrl, delay);
-    const app = await startTestApp({ env: { REDIS_URL: slow.url } });
+    const app = await startTestApp({ env: { REDIS_URL: slow.url, RATE_LIMIT: "on" } });
     try {
       const user = await buildUser(app);
       const [first = 0] = await readRightly(app, user, []);
