@@ -3,6 +3,7 @@ import { execFile, spawn } from "node:child_process";
 import { constants } from "node:fs";
 import { access, open, readFile, stat } from "node:fs/promises";
 import { createServer } from "node:net";
+import { setPriority } from "node:os";
 import path from "node:path";
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -119,7 +120,7 @@ let setprivPath;
  * Starts a server that ends with this process. On Linux the kernel sees to that (setpriv --pdeathsig), even
  * when this process is killed with SIGKILL; elsewhere the record of pids does, at the next start.
  */
-export async function spawnServer({ program, args, env, user, logFile, endSignal }) {
+export async function spawnServer({ program, args, env, user, logFile, endSignal, niceness = 0 }) {
   setprivPath ??= (process.platform === "linux" ? await which("setpriv") : undefined) ?? "";
   const guarded = setprivPath !== "";
   const log = await open(logFile, (await sizeOf(logFile)) > 10 * 1024 * 1024 ? "w" : "a");
@@ -133,9 +134,19 @@ export async function spawnServer({ program, args, env, user, logFile, endSignal
       child.once("spawn", resolve);
       child.once("error", (error) => reject(new Error(`${program} cannot be started: ${error.message}`)));
     });
+    if (niceness > 0) giveWay(child.pid, niceness);
     return child;
   } finally {
     await log.close();
+  }
+}
+
+/** It may be gone already, which its waiter finds out and tells. */
+function giveWay(pid, niceness) {
+  try {
+    setPriority(pid, niceness);
+  } catch {
+    // Only its turn among other processes is at stake.
   }
 }
 
