@@ -60,7 +60,6 @@ const SAMPLES: Readonly<Record<string, readonly unknown[]>> = {
   "albums.title": ["Night Ferry"],
   token: ["playlog_5zq..."],
   tz: ["Europe/London"],
-  type: ["urn:playlog:problem:validation"],
   userAgent: ["Mozilla/5.0"],
   username: ["ada"],
   workflowId: [`import-${UUID}-1`],
