@@ -41,6 +41,7 @@ describe("what operators are told", function () {
     api = await startEntry("api/server.ts", {
       PLAYLOG_HOME: path.dirname(real.spoolDir),
       DATABASE_URL: db.url,
+      DATABASE_REPLICA_URL: db.url, // no standby, so nobody reads from it; but it has metrics
       REDIS_URL: testStack().redisUrl,
       TEMPORAL_ADDRESS: testStack().temporalAddress,
       PORT: String(port),
