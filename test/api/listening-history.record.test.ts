@@ -410,6 +410,8 @@ describe("recording plays by hand", () => {
         "listens too_many",
       ]);
       expect(await refused({ listens: [], userId: user.id })).to.deep.equal(["userId unknown_field"]);
+      const wide = Object.fromEntries(Array.from({ length: 300_000 }, (_, n) => [`f${n}`, 0]));
+      expect(await refused({ listens: [], ...wide })).to.deep.equal([" too_many"]);
       const none = expectStatus(200, await batch([]));
       expect(none.body).to.deep.equal({
         counts: { read: 0, created: 0, duplicate: 0, rejected: 0 },

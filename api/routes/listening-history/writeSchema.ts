@@ -84,20 +84,25 @@ const patchBody = Joi.object<Partial<ListenBody>>({
   .oxor("trackId", "track")
   .oxor("albumId", "track");
 
-/** Takes anything, for each item has a verdict of its own; the document shows what it should be. */
-const judgedItem = (): Joi.Schema => {
-  const shape = listenBody["~standard"].jsonSchema.input({ target: "draft-2020-12" });
+/**
+ * A list of anything, for each item has a verdict of its own; nothing looks at each of the four million that fit into a
+ * body. The document shows what they should be.
+ */
+function judgedLater(item: Joi.Schema): Joi.ArraySchema {
+  const items = item["~standard"].jsonSchema.input({ target: "draft-2020-12" });
   const types = Joi.extend({
-    type: "item",
-    base: Joi.any(),
-    jsonSchema: () => shape,
-  } as Joi.Extension) as { item(): Joi.Schema }; // as in api/schemas.ts
-  return types.item();
-};
+    type: "judgedLater",
+    base: Joi.array(),
+    jsonSchema: (_schema: unknown, result: object) => ({
+      ...result,
+      ...{ type: "array", items, maxItems: BATCH_MAX_LISTENS },
+    }),
+  } as Joi.Extension) as { judgedLater(): Joi.ArraySchema }; // as in api/schemas.ts
+  return types.judgedLater();
+}
 
 const batchBody = Joi.object<{ listens: readonly unknown[] }>({
-  listens: Joi.array()
-    .items(judgedItem())
+  listens: judgedLater(listenBody)
     .max(BATCH_MAX_LISTENS)
     .required()
     .description("Plays as for POST /listening-history, at most 1,000"),
