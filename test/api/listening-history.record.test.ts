@@ -13,10 +13,12 @@ const HOUR_MS = 3_600_000;
 
 describe("recording plays by hand", () => {
   let app: TestApp;
+  let admin: TestUser;
   let user: TestUser;
 
   before(async () => {
     app = await startTestApp();
+    admin = await buildUser(app);
   });
   beforeEach(async () => {
     user = await buildUser(app);
@@ -401,6 +403,36 @@ describe("recording plays by hand", () => {
       expect(await list()).to.have.length(200);
     });
 
+    it("files plays under the track that theirs is merged into at this very moment", async () => {
+      for (const round of [1, 2, 3]) {
+        const trackOf = async (title: string): Promise<number> => {
+          const body = {
+            playedAt: `2020-01-0${round}T00:00:00Z`,
+            track: { title, artist: `Twins ${round}` },
+          };
+          return expectStatus(201, await post(body)).body.track.id as number;
+        };
+        const [gone, into] = [await trackOf("Original"), await trackOf("Copy")];
+        const answers = await Promise.all([
+          app.as(admin).post(`/api/v1/tracks/${gone}/merge`, { into }),
+          ...Array.from({ length: 8 }, (_, n) =>
+            batch([
+              { playedAt: minute(100 * round + n), trackId: gone },
+              {
+                playedAt: minute(200 + 100 * round + n),
+                track: { title: "original", artist: `Twins ${round}` },
+              },
+            ]),
+          ),
+        ]);
+        for (const answer of answers) expectStatus(200, answer);
+        for (const answer of answers.slice(1)) expect(answer.body.counts.created).to.be.greaterThan(0);
+        expectStatus(200, await post({ playedAt: minute(100 * round), trackId: gone }));
+        const plays = await list();
+        expect(plays.filter(({ track }: { track: { id: number } }) => track.id === gone)).to.deep.equal([]);
+      }
+    });
+
     it("judges the list itself first", async () => {
       const refused = async (body: unknown): Promise<string[]> =>
         problems(expectStatus(400, await app.as(user).post(BATCH, body)));
@@ -410,7 +442,7 @@ describe("recording plays by hand", () => {
         "listens too_many",
       ]);
       expect(await refused({ listens: [], userId: user.id })).to.deep.equal(["userId unknown_field"]);
-      const wide = Object.fromEntries(Array.from({ length: 300_000 }, (_, n) => [`f${n}`, 0]));
+      const wide = Object.fromEntries(Array.from({ length: 60_000 }, (_, n) => [`f${n}`, 0]));
       expect(await refused({ listens: [], ...wide })).to.deep.equal([" too_many"]);
       const none = expectStatus(200, await batch([]));
       expect(none.body).to.deep.equal({
