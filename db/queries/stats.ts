@@ -11,6 +11,11 @@ export interface StatsSelection {
   readonly userId: string;
   readonly from?: Date;
   readonly until?: Date;
+  /**
+   * Whether both ends are given and near each other. The plays of such a range are always best found in the index of
+   * the user's plays by time, so its statements are kept planned; others are planned each time for what they are about.
+   */
+  readonly short: boolean;
   /** For readers other than the owner: without plays of private sessions. */
   readonly hidePrivate: boolean;
 }
@@ -72,11 +77,20 @@ export const isoText = (column: string): string =>
   `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
 /** The plays as rows `h`; $1 to $3 are values of `selectionValues`. */
-const playsOf = ({ hidePrivate }: StatsSelection): string => `
+const playsOf = ({ short, hidePrivate }: StatsSelection): string => {
+  const [from, until] = short
+    ? ["$2::timestamptz", "$3::timestamptz"]
+    : ["coalesce($2::timestamptz, '-infinity')", "coalesce($3::timestamptz, 'infinity')"];
+  return `
   from listening_history h
   where h.user_id = $1 and h.counted and h.duplicate_of is null
-    and h.played_at >= coalesce($2::timestamptz, '-infinity') and h.played_at < coalesce($3::timestamptz, 'infinity')
+    and h.played_at >= ${from} and h.played_at < ${until}
     ${hidePrivate ? `and ${NOT_INCOGNITO}` : ""}`;
+};
+
+/** Of a statement that is kept planned: one for each text. */
+const nameFor = (what: string, { short, hidePrivate }: StatsSelection): { readonly name?: string } =>
+  short ? { name: `stats-${what}${hidePrivate ? "-of-others" : ""}` } : {};
 
 const selectionValues = ({ userId, from, until }: StatsSelection): unknown[] => [
   userId,
@@ -84,21 +98,17 @@ const selectionValues = ({ userId, from, until }: StatsSelection): unknown[] => 
   until?.toISOString() ?? null,
 ];
 
-/**
- * Counted by track and album first: what is distinct among those is quickly counted, among all plays it would have to
- * be sorted once for each of the three.
- */
 export async function countSummary(pool: pg.Pool, selection: StatsSelection): Promise<Summary> {
-  const { rows } = await pool.query<Summary>(
-    `select coalesce(sum(g.plays), 0)::bigint as plays, coalesce(sum(g.ms), 0)::bigint as "msPlayed",
-            count(distinct g.artist_id) as artists, count(distinct g.album_id) as albums,
-            count(distinct g.track_id) as tracks,
-            ${isoText("min(g.first_at)")} as "firstAt", ${isoText("max(g.last_at)")} as "lastAt"
-       from (select h.track_id, h.artist_id, h.album_id, count(*) as plays, sum(h.ms_played) as ms,
-                    min(h.played_at) as first_at, max(h.played_at) as last_at
-             ${playsOf(selection)} group by h.track_id, h.artist_id, h.album_id) g`,
-    selectionValues(selection),
-  );
+  const { rows } = await pool.query<Summary>({
+    ...nameFor("summary", selection),
+    text: `
+      select count(*) as plays, coalesce(sum(h.ms_played), 0)::bigint as "msPlayed",
+             count(distinct h.artist_id) as artists, count(distinct h.album_id) as albums,
+             count(distinct h.track_id) as tracks,
+             ${isoText("min(h.played_at)")} as "firstAt", ${isoText("max(h.played_at)")} as "lastAt"
+      ${playsOf(selection)}`,
+    values: selectionValues(selection),
+  });
   return rows[0] ?? NO_PLAYS;
 }
 
@@ -107,17 +117,19 @@ export async function countTop(
   selection: StatsSelection,
   request: TopRequest,
 ): Promise<TopPage> {
-  const column = `h.${request.kind}_id`;
+  const { kind, limit } = request;
+  const column = `h.${kind}_id`;
   const ranked = `
     select ${column} as id, count(*) as plays, coalesce(sum(h.ms_played), 0)::bigint as ms
     ${playsOf(selection)} and ${column} is not null
     group by ${column}
-    having ${behind("count(*)", column, "$4", "$5")}
-    order by 2 desc, 1 limit ${rowsOf(request)}`;
-  const { rows } = await pool.query<RankRow>(topPageSql(ranked, request), [
-    ...selectionValues(selection),
-    ...afterValues(request),
-  ]);
+    having ${behind("count(*)", column, "$5", "$6")}
+    order by 2 desc, 1 limit $4::integer + 1`;
+  const { rows } = await pool.query<RankRow>({
+    ...nameFor(`top-${kind}s`, selection),
+    text: topPageSql(ranked, kind, "$4::integer"),
+    values: [...selectionValues(selection), limit, ...afterValues(request)],
+  });
   return topPageOf(rows[0], request);
 }
 
@@ -128,13 +140,15 @@ export async function countActivity(
   grain: Grain,
   timeZone: string,
 ): Promise<Activity> {
-  const { rows } = await pool.query<ActivityRow>(
-    `select string_agg(b.key::text, ',') as keys, string_agg(b.plays::text, ',') as plays,
-            string_agg(b.ms::text, ',') as ms
-       from (select ${KEYS[grain]("$4")} as key, count(*) as plays, coalesce(sum(h.ms_played), 0)::bigint as ms
-             ${playsOf(selection)} group by 1 order by 1) b`,
-    [...selectionValues(selection), timeZone],
-  );
+  const { rows } = await pool.query<ActivityRow>({
+    ...nameFor(`activity-${grain}s`, selection),
+    text: `
+      select string_agg(b.key::text, ',') as keys, string_agg(b.plays::text, ',') as plays,
+             string_agg(b.ms::text, ',') as ms
+        from (select ${KEYS[grain]("$4")} as key, count(*) as plays, coalesce(sum(h.ms_played), 0)::bigint as ms
+              ${playsOf(selection)} group by 1 order by 1) b`,
+    values: [...selectionValues(selection), timeZone],
+  });
   return activityOf(rows);
 }
 
@@ -144,7 +158,7 @@ export async function countActivity(
  */
 export const KEYS: Readonly<Record<Grain, (zone: string) => string>> = {
   day: (zone) => `(h.played_at at time zone ${zone}::text)::date - date '1970-01-01'`,
-  hour: (zone) => `(extract(epoch from date_trunc('hour', h.played_at, ${zone}::text)) / 60)::integer`,
+  hour: (zone) => `(date_part('epoch', date_trunc('hour', h.played_at, ${zone}::text)) / 60)::integer`,
 };
 
 export interface ActivityRow {
@@ -158,12 +172,6 @@ export const activityOf = (rows: readonly ActivityRow[]): Activity => ({
   plays: rows.flatMap(({ plays }) => numbersOf(plays)),
   ms: rows.flatMap(({ ms }) => numbersOf(ms)),
 });
-
-/** One more than a page shows says whether another follows. */
-export const rowsOf = ({ limit }: TopRequest): number => {
-  if (!Number.isSafeInteger(limit) || limit < 1) throw new RangeError("Expected a whole number");
-  return limit + 1;
-};
 
 /** Whether a row of a ranking comes after a position whose values may be null. */
 export const behind = (plays: string, id: string, afterPlays: string, afterId: string): string =>
@@ -194,16 +202,16 @@ export interface RankRow {
 
 /**
  * One row of `RankRow`.
- * @param ranked gives `id`, `plays` and `ms` of at most `rowsOf` rows
+ * @param ranked gives `id`, `plays` and `ms` of one row more than `limit`, which says whether another page follows
  */
-export const topPageSql = (ranked: string, request: TopRequest): string => `
-  select coalesce(string_agg(p.item, ',' order by p.n) filter (where p.n <= ${request.limit}), '') as items,
+export const topPageSql = (ranked: string, kind: TopKind, limit: string): string => `
+  select coalesce(string_agg(p.item, ',' order by p.n) filter (where p.n <= ${limit}), '') as items,
          count(*)::integer as found,
-         max(p.plays) filter (where p.n = ${request.limit}) as last_plays,
-         max(p.id) filter (where p.n = ${request.limit}) as last_id
+         max(p.plays) filter (where p.n = ${limit}) as last_plays,
+         max(p.id) filter (where p.n = ${limit}) as last_id
     from (select row_number() over (order by e.plays desc, e.id) as n, e.id, e.plays,
                  (select row_to_json(i)::text from (
-                   select ${ENTITIES[request.kind]} as ${request.kind}, e.plays, e.ms as "msPlayed") i) as item
+                   select ${ENTITIES[kind]} as ${kind}, e.plays, e.ms as "msPlayed") i) as item
             from (${ranked}) e) p`;
 
 export function topPageOf(row: RankRow | undefined, { limit }: TopRequest): TopPage {

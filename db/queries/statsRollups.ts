@@ -14,7 +14,6 @@ import {
   type Grain,
   isoText,
   type RankRow,
-  rowsOf,
   type StatsSelection,
   type Summary,
   topPageOf,
@@ -43,7 +42,10 @@ const FRESH = `
   and not exists (select from stats_moves where user_id = $1)`;
 
 /** Null when there are none that are fresh, or when the range has only some of the plays of a year. */
-export async function findRollup(pool: pg.Pool, selection: StatsSelection): Promise<Rollup | null> {
+export async function findRollup(
+  pool: pg.Pool,
+  selection: Omit<StatsSelection, "short">,
+): Promise<Rollup | null> {
   const { userId, from, until, hidePrivate } = selection;
   const { rows } = await pool.query<{
     build: number;
@@ -103,18 +105,20 @@ export async function rollupTop(
   year: number,
   request: TopRequest,
 ): Promise<TopPage | null> {
-  const { kind, after } = request;
-  const rows = rowsOf(request);
+  const { kind, limit, after } = request;
   const lists = ["ids", "plays", "ms"].map((list) => `y.${kind}_${list}`);
   const ranked =
     after === undefined
-      ? `select * from unnest(${lists.map((list) => `${list}[1:${rows}]`).join(", ")}) as l (id, plays, ms)`
+      ? `select * from unnest(${lists.map((list) => `${list}[1:$4::integer + 1]`).join(", ")}) as l (id, plays, ms)`
       : `select l.id, l.plays, l.ms from unnest(${lists.join(", ")}) with ordinality as l (id, plays, ms, n)
-          where ${behind("l.plays", "l.id", "$4", "$5")} order by l.n limit ${rows}`;
-  const found = await pool.query<RankRow>(
-    `select page.* from (select y.* from ${YEARS} and y.year = $3) y cross join lateral (${topPageSql(ranked, request)}) page`,
-    [userId, build, year, ...(after === undefined ? [] : afterValues(request))],
-  );
+          where ${behind("l.plays", "l.id", "$5", "$6")} order by l.n limit $4::integer + 1`;
+  const found = await pool.query<RankRow>({
+    name: `stats-rollup-top-${kind}s${after === undefined ? "" : "-after"}`,
+    text: `
+      select page.* from (select y.* from ${YEARS} and y.year = $3) y
+       cross join lateral (${topPageSql(ranked, kind, "$4::integer")}) page`,
+    values: [userId, build, year, limit, ...(after === undefined ? [] : afterValues(request))],
+  });
   return found.rows.length === 0 ? null : topPageOf(found.rows[0], request);
 }
 

@@ -32,7 +32,7 @@ import { NotFoundError, ValidationError } from "../../utils/errors.js";
 import { decodeCursor, encodeCursor, isPositionNumber } from "../../utils/pagination.js";
 import { canonicalTimeZone, isTimeZone } from "../../utils/timeZones.js";
 import { type Bucket, bucketSums, type BucketSum, grainOf, refuseTooMany } from "./buckets.js";
-import { type InstantRange, instantsOf, isLong, type MomentRange, namesDays } from "./ranges.js";
+import { type InstantRange, instantsOf, isShort, type MomentRange, namesDays } from "./ranges.js";
 
 export interface StatsQuery extends MomentRange {
   /** Whose history; the reader's own when absent. */
@@ -81,9 +81,9 @@ export class StatsService {
   constructor(private readonly deps: StatsServiceDependencies) {}
 
   async summary(readerId: string, query: StatsQuery): Promise<Summary> {
-    const { selection, range } = await this.#subject(readerId, query, false);
+    const { selection } = await this.#subject(readerId, query, false);
     return this.#read(selection, async (pool) => {
-      const rollup = await rollupFor(pool, selection, range);
+      const rollup = await rollupFor(pool, selection);
       if (rollup?.years.length === 0) return NO_PLAYS;
       const year = rollup === null ? null : rowOf(rollup);
       const known =
@@ -97,10 +97,10 @@ export class StatsService {
   /** Most plays first. Throws `ValidationError` for a bad cursor, too. */
   async top(readerId: string, kind: TopKind, query: TopQuery): Promise<TopList> {
     const after = positionOf(kind, query.cursor);
-    const { selection, range } = await this.#subject(readerId, query, false);
+    const { selection } = await this.#subject(readerId, query, false);
     const request = { kind, limit: query.limit, ...(after === undefined ? {} : { after }) };
     const { items, next } = await this.#read(selection, async (pool): Promise<TopPage> => {
-      const rollup = await rollupFor(pool, selection, range);
+      const rollup = await rollupFor(pool, selection);
       if (rollup?.years.length === 0) return { items: "", next: null };
       const year = rollup === null ? null : rowOf(rollup);
       const known =
@@ -122,7 +122,7 @@ export class StatsService {
     refuseTooMany(bucket, range);
     const grain = grainOf(bucket);
     const activity = await this.#read(selection, async (pool): Promise<Activity | null> => {
-      const rollup = await rollupFor(pool, selection, range);
+      const rollup = await rollupFor(pool, selection);
       if (rollup !== null && rollup.years.length === 0) return { keys: [], plays: [], ms: [] };
       const known =
         rollup === null || !sameZone(rollup.timeZone, timeZone)
@@ -144,7 +144,7 @@ export class StatsService {
     if (!isTimeZone(timeZone)) throw unknownZone();
     const range = instantsOf(query, timeZone);
     return {
-      selection: { userId: ownerId, ...range, hidePrivate: ownerId !== readerId },
+      selection: { userId: ownerId, ...range, short: isShort(range), hidePrivate: ownerId !== readerId },
       range,
       timeZone,
     };
@@ -155,8 +155,9 @@ export class StatsService {
   }
 }
 
-const rollupFor = (pool: pg.Pool, selection: StatsSelection, range: InstantRange): Promise<Rollup | null> =>
-  isLong(range) ? findRollup(pool, selection) : Promise.resolve(null);
+/** A short range is counted as quickly as it would be found out whether it needs to be. */
+const rollupFor = (pool: pg.Pool, selection: StatsSelection): Promise<Rollup | null> =>
+  selection.short ? Promise.resolve(null) : findRollup(pool, selection);
 
 /** The one row that has the sums of all these years; null when they would have to be put together. */
 function rowOf({ years, whole }: Rollup): number | null {

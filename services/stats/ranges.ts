@@ -38,9 +38,8 @@ export function instantsOf({ from, until }: MomentRange, timeZone: string): Inst
 const instantOf = (moment: Moment, timeZone: string): Date =>
   typeof moment === "number" ? new Date(Math.max(startOfDay(moment, timeZone), EARLIEST_MS)) : moment;
 
-/** Shorter ranges are counted as quickly as it would be found out whether they need to be. */
-const LONG_MS = 300 * 86_400_000;
+const SHORT_MS = 300 * 86_400_000;
 
-/** Whether it is worth looking for sums that were made before. */
-export const isLong = ({ from, until }: InstantRange): boolean =>
-  from === undefined || until === undefined || until.getTime() - from.getTime() >= LONG_MS;
+/** Whether both ends are there, and less than a year apart. */
+export const isShort = ({ from, until }: InstantRange): boolean =>
+  from !== undefined && until !== undefined && until.getTime() - from.getTime() < SHORT_MS;

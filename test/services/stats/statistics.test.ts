@@ -186,7 +186,7 @@ describe("statistics against a plain reckoning", function () {
         expect(await stats.summary(userId, { ...odd })).to.deep.equal(summaryOf(counted.filter(inOdd)));
         await sameTop(userId, userId, "artist", counted.filter(inOdd), odd, zone);
       };
-      const rollup = (more: Partial<StatsSelection> = {}) =>
+      const rollup = (more: Partial<Omit<StatsSelection, "short">> = {}) =>
         findRollup(pool, { userId, hidePrivate: false, ...more });
 
       expect(await rollup()).to.equal(null);
