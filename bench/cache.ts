@@ -162,7 +162,7 @@ class Reader {
       body: JSON.stringify({
         email: `${name}@example.org`,
         username: name,
-        password: "correct horse battery",
+        password: "plum tractor window ninety",
       }),
     });
     const { user, accessToken } = (await response.json()) as { user: { id: string }; accessToken: string };

@@ -4,9 +4,10 @@
  */
 import koaJwt from "koa-jwt";
 import type Koa from "koa";
-import { ACCESS_TOKEN, readClaims } from "../../services/auth/accessTokens.js";
+import { ACCESS_TOKEN, type AccessClaims, readClaims } from "../../services/auth/accessTokens.js";
 import { looksLikeApiToken } from "../../services/auth/ApiTokenStore.js";
 import type { AuthService } from "../../services/auth/AuthService.js";
+import { BoundedMap } from "../../services/limits/BoundedMap.js";
 import { UnauthorizedError } from "../../utils/errors.js";
 import type { AppContext, AppMiddleware, Caller } from "../types.js";
 
@@ -19,8 +20,8 @@ const BEARER = /^bearer +(\S+)$/i;
  */
 export function authentication(auth: AuthService): AppMiddleware {
   const verify = verifier(auth);
-  const bySession = async (ctx: AppContext): Promise<Caller | null> => {
-    const claims = readClaims(await verify(ctx), Date.now() / 1000);
+  const bySession = async (ctx: AppContext, credential: string): Promise<Caller | null> => {
+    const claims = await verify(ctx, credential);
     const session = claims === null ? null : await auth.findSession(claims);
     if (claims === null || session === null) return null;
     const { userId, role } = session;
@@ -38,7 +39,7 @@ export function authentication(auth: AuthService): AppMiddleware {
       const [header, ...others] = ctx.req.headersDistinct["authorization"] ?? [];
       const credential = others.length > 0 ? undefined : BEARER.exec(header ?? "")?.[1];
       if (credential === undefined) throw new UnauthorizedError();
-      const caller = await (looksLikeApiToken(credential) ? byToken(credential) : bySession(ctx));
+      const caller = await (looksLikeApiToken(credential) ? byToken(credential) : bySession(ctx, credential));
       if (caller === null) throw new UnauthorizedError();
       return caller;
     };
@@ -46,8 +47,38 @@ export function authentication(auth: AuthService): AppMiddleware {
   };
 }
 
-/** Verifies signature, issuer, audience and dates; gives the decoded token, or undefined when it fails. */
-function verifier(auth: AuthService): (ctx: AppContext) => Promise<unknown> {
+/** Access tokens kept as verified, about 600 bytes each. */
+const MAX_VERIFIED = 10_000;
+
+/** What a token says, and until when (Unix seconds). */
+interface Verified {
+  readonly claims: AccessClaims;
+  readonly until: number;
+}
+
+/**
+ * Verifies signature, issuer, audience, dates and form; null when something is wrong. A client sends its token with every
+ * request and the keys stay the same, so a token that was found good is not computed again until it ends.
+ */
+function verifier(auth: AuthService): (ctx: AppContext, credential: string) => Promise<AccessClaims | null> {
+  const decode = decoder(auth);
+  const verified = new BoundedMap<string, Verified>(MAX_VERIFIED);
+  return async (ctx, credential) => {
+    const now = Date.now() / 1000;
+    const known = verified.get(credential);
+    if (known !== undefined && now < known.until) return known.claims;
+    const decoded = await decode(ctx);
+    const claims = readClaims(decoded, now);
+    if (claims === null) return null;
+    // readClaims has seen that it is there, and no longer than it may be.
+    const { exp } = (decoded as { readonly payload: { readonly exp: number } }).payload;
+    verified.set(credential, { claims, until: exp + ACCESS_TOKEN.clockToleranceSeconds });
+    return claims;
+  };
+}
+
+/** Checks signature, issuer, audience and dates; gives the decoded token, or undefined when one is wrong. */
+function decoder(auth: AuthService): (ctx: AppContext) => Promise<unknown> {
   const options = {
     // KeyObjects; koa-jwt's types name strings and Buffers only, but it hands secrets to jsonwebtoken as they are.
     secret: [...auth.keys.accepted] as unknown as Buffer[],

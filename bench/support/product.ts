@@ -12,7 +12,7 @@ import { scratchFolder } from "./scratch.js";
 const ENDED = ["completed", "completed_with_errors", "failed", "cancelled"];
 /** Access tokens live for ten minutes. */
 const TOKEN_AGE_MS = 4 * 60_000;
-const PASSWORD = "correct horse battery staple";
+const PASSWORD = "plum tractor window ninety";
 
 export interface Job {
   readonly id: string;
@@ -238,6 +238,13 @@ export class BenchClient {
         file.pipe(request, { end: false });
       }
     });
+  }
+
+  /** A whole request that logs this user in, for a load generator. */
+  loginRequest(): string {
+    const body = JSON.stringify({ login: this.name, password: PASSWORD });
+    const head = ["POST /api/v1/auth/login HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"];
+    return `${[...head, `Content-Length: ${Buffer.byteLength(body)}`].join("\r\n")}\r\n\r\n${body}`;
   }
 
   async #enter(way: "register" | "login", body: object): Promise<void> {
