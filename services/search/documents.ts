@@ -51,7 +51,7 @@ const documentOf = (entity: CatalogueEntity, row: SourceRow): SearchDocument => 
   id: row.id,
   name: plainName(row.name),
   words: new Set([
-    entityWord(entity),
+    ...[entityWord(entity)].filter((word) => word !== null),
     ...wordsOf([row.name, ...(row.artist === null ? [] : [row.artist]), ...row.aliases]),
   ]),
   popularity: row.popularity,
