@@ -6,6 +6,7 @@ import Joi from "joi";
 import type { Next } from "koa";
 import type { TokenScope, UserRole } from "../../db/models/enums.js";
 import type { Scope } from "../../db/queries/cacheVersions.js";
+import { BoundedMap } from "../../services/limits/BoundedMap.js";
 import { NotFoundError, UnauthorizedError } from "../../utils/errors.js";
 import { assertRole, assertScope } from "../policies/callers.js";
 import type { AppContext, AppMiddleware, AppRouter, Caller } from "../types.js";
@@ -154,6 +155,22 @@ function bodyReader<P, Q, B, A extends Access>({ method, body, bodyMaxBytes }: E
   return async (ctx: AppContext): Promise<B> => validate(body, await read(ctx), "request body");
 }
 
+/** Query strings of which an endpoint remembers what they mean: a client asks the same over and over. */
+const MAX_QUERIES = 100;
+const MAX_QUERY_LENGTH = 300;
+
+function queryReader<Q>(schema: Joi.ObjectSchema<Q>): (ctx: AppContext) => Q {
+  const known = new BoundedMap<string, Q>(MAX_QUERIES);
+  return (ctx) => {
+    const text = ctx.querystring;
+    const found = known.get(text);
+    if (found !== undefined) return found;
+    const checked = Object.freeze(validate(schema, ctx.query, "query string"));
+    if (text.length <= MAX_QUERY_LENGTH) known.set(text, checked);
+    return checked;
+  };
+}
+
 /**
  * Registers `declaration` on `router`. The last argument handles the request; middleware before it (a limiter,
  * say) runs once the caller is known and before anything of the body is read.
@@ -168,6 +185,7 @@ export function mount<P, Q, B, A extends Access>(
   const middleware = rest.slice(0, -1) as AppMiddleware[];
   const { method, path, auth, params, query = noQuery, changes = false, role = "user" } = declaration;
   const readBody = bodyReader(declaration);
+  const readQuery = queryReader(query);
   const rateClass = rateClassOf(declaration);
   if (declaration.cache !== undefined && (method !== "get" || auth !== "user")) {
     throw new Error(`${method} ${path} cannot be cached: there is no reader to keep it for`);
@@ -201,7 +219,7 @@ export function mount<P, Q, B, A extends Access>(
     // Each part comes from the schema whose type parameter it has here; `caller` is set exactly for "user".
     const input: Record<keyof Input<P, Q, B, A>, unknown> = {
       params: ctx.state.params,
-      query: validate(query, ctx.query, "query string"),
+      query: readQuery(ctx),
       body: await readBody(ctx),
       caller: ctx.state.caller,
     };
