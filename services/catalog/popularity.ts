@@ -10,7 +10,7 @@ import { onlyOnce } from "../upkeep.js";
 import { inTransaction } from "../import/writing/transaction.js";
 import { shareCatalogue } from "./lock.js";
 
-/** A pass takes about a second for two million plays. */
+/** A pass takes about a second for a million plays. */
 const COUNTING_TIMEOUT_MS = 10 * 60_000;
 /** Rows that stay locked at a time: against editors for some milliseconds, against imports never. */
 const ROWS_AT_ONCE = 2000;
