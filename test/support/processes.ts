@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { compiledEntry } from "./compiled.js";
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const READY_TIMEOUT_MS = 60_000;
@@ -29,10 +30,11 @@ export async function startEntry(
   env: Readonly<Record<string, string>>,
   execArgv: readonly string[] = [],
 ): Promise<RunningEntry> {
-  const child = fork(path.join(ROOT, entry), {
+  const compiled = compiledEntry(entry);
+  const child = fork(compiled ?? path.join(ROOT, entry), {
     cwd: ROOT,
     env: { ...process.env, RATE_LIMIT: "off", ...env },
-    execArgv: ["--import", "tsx", ...execArgv],
+    execArgv: [...(compiled === undefined ? ["--import", "tsx"] : []), ...execArgv],
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
   let printed = "";
