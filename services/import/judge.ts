@@ -46,7 +46,10 @@ export function createJudge(format: ImportFormat, job: JobRow, part: PartRow, lo
       return { verdict: "rejected", position, reason, message, excerpt };
     }
     const judged = judge(record.value, position);
-    if (judged.verdict === "rejected") return { ...judged, position, excerpt: format.excerpt(record.value) };
+    if (judged.verdict === "rejected") {
+      const message = record.line === undefined ? judged.message : `Line ${record.line}: ${judged.message}`;
+      return { ...judged, message, position, excerpt: format.excerpt(record.value) };
+    }
     if (judged.verdict === "play") {
       const { play } = judged;
       if (play.playedAt >= fromMs && play.playedAt < untilMs) return { verdict: "play", position, play };

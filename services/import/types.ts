@@ -40,11 +40,15 @@ export type Verdict =
   | { readonly verdict: "skipped"; readonly reason: SkipReason; readonly message?: string }
   | { readonly verdict: "rejected"; readonly reason: RejectReason; readonly message: string };
 
-/** One record out of a file: its 0-based index in the part, and its value or why it has none. */
+/**
+ * One record out of a file: its 0-based index in the part, and its value or why it has none. `line`: 1-based, of formats
+ * whose records are lines.
+ */
 export type RawRecord =
-  | { readonly position: number; readonly value: unknown }
+  | { readonly position: number; readonly line?: number; readonly value: unknown }
   | {
       readonly position: number;
+      readonly line?: number;
       readonly value?: never;
       readonly reason: RejectReason;
       readonly message: string;
@@ -72,6 +76,16 @@ export interface FormatSample {
   readonly name: string;
   /** The first element of a top-level JSON array, when the file is one. */
   readonly firstRecord: unknown;
+  /** The cells of the first line, when the file can be CSV. */
+  readonly columns?: readonly string[];
+}
+
+/** What a CSV format reads; see reading/csv.ts for what becomes of it. */
+export interface CsvShape {
+  /** Columns by name. Without a header, the names of the columns in their order. */
+  readonly wanted: readonly string[];
+  /** Whether the first line names the columns. */
+  readonly header: boolean;
 }
 
 /**
@@ -82,7 +96,9 @@ export interface ImportFormat {
   readonly name: string;
   readonly source: PlaySource;
   /** How the file is cut into records. */
-  readonly container: "json-array";
+  readonly container: "json-array" | "csv";
+  /** Of `csv` formats, and only of them. */
+  readonly csv?: CsvShape;
   recognises(sample: FormatSample): boolean;
   judge(record: unknown, context: PartContext): Verdict;
   /** The record as text for the ledger, without personal fields, at most 1 KB. */

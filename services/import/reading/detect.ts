@@ -1,14 +1,18 @@
 /** Recognises what a file is by what is in it; names are the user's own business. */
+import type { Readable } from "node:stream";
 import { FORMATS } from "../formats/index.js";
 import type { ImportFormat } from "../types.js";
 import type { ImportErrorCode } from "../verdicts.js";
 import { ImportError } from "../verdicts.js";
+import { csvOpenings } from "./csvOpening.js";
 import { scanJsonArray } from "./records.js";
 import type { UploadEntry } from "./upload.js";
 
 /** A broken record at the top must not hide what the file is, so a few are tried. */
 const SAMPLE_RECORDS = 20;
 const SAMPLE_RECORD_BYTES = 64 * 1024;
+/** A first line and what follows it, or the beginning of something that is no CSV. */
+const TELLS = /^\s*(?:[[{<]|[^\r\n]+[\r\n]+\S)/;
 const SAMPLE_BYTES = 16 * 1024 ** 2;
 
 export type Detection =
@@ -21,6 +25,16 @@ export type Detection =
  */
 export async function detectFormat(entry: UploadEntry, signal?: AbortSignal): Promise<Detection> {
   if (entry.problem !== null) return { skipped: entry.problem.code, message: entry.problem.message };
+  try {
+    const found = await detectJson(entry, signal);
+    return found.skipped === "unrecognised_format" ? ((await detectCsv(entry, signal)) ?? found) : found;
+  } catch (error) {
+    if (error instanceof ImportError) return { skipped: error.code, message: error.message };
+    throw error;
+  }
+}
+
+async function detectJson(entry: UploadEntry, signal?: AbortSignal): Promise<Detection> {
   try {
     const stream = await entry.open(signal);
     let tried = 0;
@@ -40,9 +54,42 @@ export async function detectFormat(entry: UploadEntry, signal?: AbortSignal): Pr
   }
 }
 
+/** By the first line; null when the file is no CSV of a known kind. Any other way to write one is its `header` error. */
+async function detectCsv(entry: UploadEntry, signal?: AbortSignal): Promise<Detection | null> {
+  const start = await firstBytes(await entry.open(signal));
+  for (const { columns, delimiter, repeated, hasMore } of csvOpenings(start)) {
+    const sample = { name: entry.name, firstRecord: undefined, columns };
+    const format = FORMATS.find((each) => each.container === "csv" && each.recognises(sample));
+    if (format === undefined) continue;
+    const named = format.csv?.header === true;
+    if (delimiter !== ",") {
+      const mark = delimiter === ";" ? "semicolons" : "tabs";
+      return { skipped: "header", message: `The columns are separated by ${mark}, not by commas` };
+    }
+    if (named && repeated !== undefined)
+      return { skipped: "header", message: `The header has two columns named ${repeated}` };
+    if (named && !hasMore) return { skipped: "empty_file", message: "The file has a header and no rows" };
+    return { format };
+  }
+  return null;
+}
+
+/** The first line and the beginning of the next, or 64 KiB, which is more than any header needs. */
+async function firstBytes(stream: Readable): Promise<Buffer> {
+  let start: Buffer = Buffer.alloc(0);
+  for await (const piece of stream as AsyncIterable<Buffer>) {
+    start = Buffer.concat([start, piece]);
+    const tells = TELLS.test(start.toString("latin1"));
+    if (tells || start.length >= SAMPLE_RECORD_BYTES || start.includes(0)) break;
+  }
+  return start;
+}
+
 function recognise(name: string, value: unknown): ImportFormat | undefined {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-  return FORMATS.find((format) => format.recognises({ name, firstRecord: value }));
+  return FORMATS.find(
+    (format) => format.container === "json-array" && format.recognises({ name, firstRecord: value }),
+  );
 }
 
 function unrecognised(): Detection {

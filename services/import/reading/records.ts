@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { addAbortSignal, type Readable } from "node:stream";
 import type { ImportFormat, RecordChunk } from "../types.js";
+import { CsvScanner } from "./csv.js";
 import { JsonArrayScanner } from "./jsonArray.js";
 
 /** Bytes gathered before they are looked at: few copies, and still little to hold. */
@@ -27,16 +28,39 @@ export function readRecords(stream: Readable, options: ReadRecordsOptions): Asyn
   switch (options.format.container) {
     case "json-array":
       return scanJsonArray(stream, options.recordMaxBytes, options.signal);
+    case "csv": {
+      const { csv, name } = options.format;
+      if (csv === undefined) throw new TypeError(`${name} does not say which columns it reads`);
+      return scan(stream, new CsvScanner(csv, options.recordMaxBytes), options.signal);
+    }
   }
 }
 
-export async function* scanJsonArray(
+/** Cuts what was pushed into records; `drain` and `finish` must be exhausted before the next call. */
+interface RecordScanner {
+  /** False while the next bytes may tell that the file is none of this kind. */
+  readonly opened: boolean;
+  push(pieces: readonly Buffer[]): void;
+  drain(): Iterable<RecordChunk>;
+  finish(): Iterable<RecordChunk>;
+  /** In place of `finish`, when the bytes break off; absent where `finish` sees by itself that they do. */
+  whole?(): Iterable<RecordChunk>;
+}
+
+export function scanJsonArray(
   stream: Readable,
   recordMaxBytes: number,
   signal?: AbortSignal,
 ): AsyncGenerator<RecordChunk> {
+  return scan(stream, new JsonArrayScanner(recordMaxBytes), signal);
+}
+
+async function* scan(
+  stream: Readable,
+  scanner: RecordScanner,
+  signal?: AbortSignal,
+): AsyncGenerator<RecordChunk> {
   if (signal !== undefined) addAbortSignal(signal, stream);
-  const scanner = new JsonArrayScanner(recordMaxBytes);
   const bytes = stream[Symbol.asyncIterator]();
   let turnAt = performance.now();
   const share = async (): Promise<void> => {
@@ -74,7 +98,7 @@ interface Gathered {
 }
 
 /** Before the opening bracket each buffer is looked at when it comes, so that a wrong file is read no further. */
-async function gather(bytes: AsyncIterator<Buffer>, scanner: JsonArrayScanner): Promise<Gathered> {
+async function gather(bytes: AsyncIterator<Buffer>, scanner: RecordScanner): Promise<Gathered> {
   const pieces: Buffer[] = [];
   let size = 0;
   while (size < (scanner.opened ? GATHER_BYTES : 1)) {
@@ -91,9 +115,9 @@ async function gather(bytes: AsyncIterator<Buffer>, scanner: JsonArrayScanner): 
 }
 
 /** What is whole before an unreadable place; the error of the unreadable place is the one to report. */
-function* wholeRecords(scanner: JsonArrayScanner): Generator<RecordChunk> {
+function* wholeRecords(scanner: RecordScanner): Generator<RecordChunk> {
   try {
-    yield* scanner.finish();
+    yield* scanner.whole === undefined ? scanner.finish() : scanner.whole();
   } catch {
     return;
   }
