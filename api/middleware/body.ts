@@ -14,10 +14,6 @@ export const JSON_BODY_MAX_BYTES = 256 * 1024;
 const BODY_TIMEOUT_MS = 10_000;
 const nothing = Joi.object({});
 
-type ParsedMethods = NonNullable<NonNullable<Parameters<typeof koaBody>[0]>["parsedMethods"]>;
-/** By default without DELETE, whose body would count as none. The type is an enum that koa-body does not export. */
-const METHODS = ["POST", "PUT", "PATCH", "DELETE"] as unknown as ParsedMethods;
-
 type ParserOptions = NonNullable<Parameters<typeof koaBody>[0]>;
 /** By default DELETE is not among them, and its body would count as none. Of an enum that koa-body keeps to itself. */
 const PARSED_METHODS = ["POST", "PUT", "PATCH", "DELETE"] as NonNullable<ParserOptions["parsedMethods"]>;
