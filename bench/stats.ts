@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- stats [plays] [rounds]`
+ * `npm run bench -- stats [plays] [rounds] [names]`, `names` a pattern of the statistics to measure
  *
  * Statistics of one listener with a long history, in a table that has eight more like it: what the service answers, with
  * everything it does for that, against the GROUP BY that one would write by hand. Both in turns in each round, medians and
@@ -50,6 +50,7 @@ const REFUSED = new Set(["hours of all time", "hours of 18 months", "hours of 5 
 export async function run(args: readonly string[]): Promise<void> {
   const plays = Number(args[0] ?? 250_000);
   const rounds = Number(args[1] ?? 7);
+  const names = new RegExp(args[2] ?? "");
   const db = await createTestDatabase();
   try {
     const { pool } = db.database;
@@ -59,7 +60,7 @@ export async function run(args: readonly string[]): Promise<void> {
       `${plays} plays of one listener among ${plays * (1 + OTHERS)}; ${rounds} rounds, medians in ms\n`,
     );
     await building(pool, userId);
-    await compare(pool, stats, userId, rounds);
+    await compare(pool, stats, userId, { rounds, names });
   } finally {
     await db.drop();
   }
@@ -138,14 +139,19 @@ async function building(pool: pg.Pool, userId: string): Promise<void> {
   await pool.query("vacuum listening_history");
 }
 
-async function compare(pool: pg.Pool, stats: StatsService, userId: string, rounds: number): Promise<void> {
+async function compare(
+  pool: pg.Pool,
+  stats: StatsService,
+  userId: string,
+  { rounds, names }: { readonly rounds: number; readonly names: RegExp },
+): Promise<void> {
   console.log(
     "| statistic | by hand | service | ratio (least-most) | goal | |\n| --- | ---: | ---: | --- | ---: | --- |",
   );
   for (const range of RANGES) {
     for (const measure of MEASURES) {
       const name = `${measure} of ${range.name}`;
-      if (REFUSED.has(name)) continue;
+      if (REFUSED.has(name) || !names.test(name)) continue;
       const hand = (): Promise<unknown> => byHand(pool, userId, measure, range);
       const service = (): Promise<unknown> => byService(stats, userId, measure, range);
       // As a process that has run for a while: statements planned, code compiled.

@@ -3,7 +3,6 @@
  * from sums that were made before (statsRollups.ts).
  */
 import type pg from "pg";
-import { numbersOf } from "../lists.js";
 import { NOT_INCOGNITO } from "./listeningHistory.js";
 
 /** The plays that a statistic is about: all that count of one user, `from <= played_at < until`. */
@@ -167,11 +166,32 @@ export interface ActivityRow {
   readonly ms: string | null;
 }
 
-export const activityOf = (rows: readonly ActivityRow[]): Activity => ({
-  keys: rows.flatMap(({ keys }) => numbersOf(keys)),
-  plays: rows.flatMap(({ plays }) => numbersOf(plays)),
-  ms: rows.flatMap(({ ms }) => numbersOf(ms)),
-});
+export function activityOf(rows: readonly ActivityRow[]): Activity {
+  const activity = { keys: [] as number[], plays: [] as number[], ms: [] as number[] };
+  for (const { keys, plays, ms } of rows) {
+    readNumbers(keys, activity.keys);
+    readNumbers(plays, activity.plays);
+    readNumbers(ms, activity.ms);
+  }
+  return activity;
+}
+
+const [COMMA, MINUS, ZERO] = [44, 45, 48];
+
+/** Adds the whole numbers of a list as PostgreSQL writes it. Digit by digit: the hours of a year are 25,000 numbers. */
+function readNumbers(list: string | null, into: number[]): void {
+  if (list === null || list === "") return;
+  let [value, sign] = [0, 1];
+  for (let index = 0; index < list.length; index += 1) {
+    const code = list.charCodeAt(index);
+    if (code === COMMA) {
+      into.push(sign * value);
+      [value, sign] = [0, 1];
+    } else if (code === MINUS) sign = -1;
+    else value = value * 10 + code - ZERO;
+  }
+  into.push(sign * value);
+}
 
 /** Whether a row of a ranking comes after a position whose values may be null. */
 export const behind = (plays: string, id: string, afterPlays: string, afterId: string): string =>

@@ -143,6 +143,7 @@ function hourSums(activity: Activity, { from, until }: InstantRange, timeZone: s
 }
 
 const two = (value: number): string => String(value).padStart(2, "0");
+const HOURS = Array.from({ length: DAY_HOURS }, (_, hour) => `T${two(hour)}:00:00`);
 
 /**
  * Names of hours from their starts and offsets. Clocks may show another offset at a start, when they are put by half an
@@ -155,7 +156,7 @@ function hourNames(): (startMs: number, offsetMs: number) => string {
     const day = Math.floor(hour / DAY_HOURS);
     if (day !== named.day) named = { ...named, day, date: dateText(day) };
     if (offsetMs !== named.offsetMs) named = { ...named, offsetMs, ending: offsetText(offsetMs) };
-    return `${named.date}T${two(hour - day * DAY_HOURS)}:00:00${named.ending}`;
+    return `${named.date}${HOURS[hour - day * DAY_HOURS]!}${named.ending}`;
   };
 }
 
