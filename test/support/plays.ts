@@ -155,7 +155,7 @@ async function insertStretch(
        case when n % 50 = 0 then 'spotify-account' else 'spotify-extended' end::play_source, n % 7 <> 0,
        int4send(extract(epoch from at)::integer) || substr(sha256(($1::uuid || ' ' || n)::bytea), 1, 12),
        case when n % 3 = 0 then $4::uuid end
-     from (select n, (n * 7919) % 10007 as spread, $3::timestamptz + n * interval '10 minutes' as at
+     from (select n, (n::bigint * 7919) % 10007 as spread, $3::timestamptz + n * interval '10 minutes' as at
            from generate_series($5::integer, $2::integer - 1) n) s
      join artists a on a.name_key = 'artist ' || floor(400 * power(spread / 10007.0, 3))
      join tracks t on t.artist_id = a.id and t.title_key = 'track ' || spread % 12
