@@ -1,18 +1,15 @@
 /** The tools behind `npm test` and `npm run check`, as child processes that end with this one. */
 import { spawn } from "node:child_process";
 import path from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { onEnding } from "./endings.js";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
-const GUARD = pathToFileURL(fileURLToPath(new URL("orphan.mjs", import.meta.url))).href;
 const tool = (...file: string[]): string => path.join(ROOT, "node_modules", ...file);
 
 /** Runs mocha with the given arguments; returns its exit code. */
 export function runMocha(args: readonly string[]): Promise<number> {
   // Mocha's own front end would start this as a child of its own and not pass signals on.
-  const mocha = ["--import", "tsx", "--import", GUARD, tool("mocha", "lib", "cli", "cli.js")];
-  return runNode([...mocha, ...args]);
+  return runNode(["--import", "tsx", path.join(import.meta.dirname, "mocha.mjs"), ...args]);
 }
 
 export const checkFormat = (): Promise<number> =>
