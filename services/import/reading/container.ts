@@ -1,4 +1,4 @@
-/** What holds files: a ZIP archive, a gzip file, or an upload that is itself one file. */
+/** What holds files: a ZIP or tar archive, a gzip file, or an upload that is itself one file. */
 import type { BlobReader } from "../../storage/BlobStore.js";
 import type { ImportErrorCode } from "../verdicts.js";
 
@@ -38,7 +38,7 @@ export interface Container {
 
 export const PEEK_BYTES = 512;
 
-export type ContainerKind = "zip" | "gzip";
+export type ContainerKind = "zip" | "gzip" | "tar";
 
 const ZIP_STARTS: readonly number[] = [0x0304, 0x0506, 0x0708];
 const GZIP_DEFLATE = [0x1f, 0x8b, 0x08];
@@ -47,5 +47,22 @@ const GZIP_DEFLATE = [0x1f, 0x8b, 0x08];
 export function containerKindOf(head: Buffer): ContainerKind | null {
   if (head.length >= 4 && head.readUInt16BE(0) === 0x504b && ZIP_STARTS.includes(head.readUInt16BE(2)))
     return "zip";
-  return head.length >= 3 && GZIP_DEFLATE.every((byte, at) => head[at] === byte) ? "gzip" : null;
+  if (head.length >= 3 && GZIP_DEFLATE.every((byte, at) => head[at] === byte)) return "gzip";
+  return isTarHeader(head) ? "tar" : null;
+}
+
+const TAR_HEADER_BYTES = 512;
+const TAR_CHECKSUM = { at: 148, bytes: 8 };
+const TAR_MAGIC = { at: 257, text: "ustar" };
+
+/** The mark alone could stand in any text; the checksum, a sum of bytes with spaces in its own place, cannot. */
+function isTarHeader(head: Buffer): boolean {
+  if (head.length < TAR_HEADER_BYTES) return false;
+  const { at, text } = TAR_MAGIC;
+  if (head.toString("latin1", at, at + text.length) !== text) return false;
+  const sumEnd = TAR_CHECKSUM.at + TAR_CHECKSUM.bytes;
+  let sum = 0;
+  for (let place = 0; place < TAR_HEADER_BYTES; place += 1)
+    sum += place >= TAR_CHECKSUM.at && place < sumEnd ? 0x20 : head.readUInt8(place);
+  return parseInt(head.toString("latin1", TAR_CHECKSUM.at, sumEnd), 8) === sum;
 }

@@ -18,6 +18,7 @@ import {
 } from "./container.js";
 import { openGzip } from "./gzip.js";
 import type { ReadLimits } from "./limits.js";
+import { openTar } from "./tarContainer.js";
 import { zipContainer } from "./zipContainer.js";
 import { readZipDirectory } from "./zipDirectory.js";
 
@@ -143,7 +144,9 @@ async function openInside(
       const container =
         kind === "gzip"
           ? await openGzip(reader, file.record.name, left, walk.signal)
-          : await openZip(reader, limits);
+          : kind === "tar"
+            ? await openTar(reader, limits, walk.signal)
+            : await openZip(reader, limits);
       const places = total.places + container.places;
       if (places > limits.maxEntries)
         return tooMuch(
