@@ -1,7 +1,7 @@
 /** The verdict on one record: its format's, unless the import's options have more to say. */
 import { optionsOf } from "./jobs.js";
 import type { JobRow, PartRow } from "./jobs.js";
-import type { ImportFormat, PartContext, RawRecord, Verdict } from "./types.js";
+import type { ImportFormat, JudgeRecord, PartContext, RawRecord, Verdict } from "./types.js";
 import { SKIP_REASONS } from "./verdicts.js";
 import type { Logger } from "../../utils/logger.js";
 import type { PlayRecord, RejectedRecord, SkippedRecord } from "./writing/batch.js";
@@ -17,7 +17,11 @@ export type Judge = (record: RawRecord) => JudgedRecord;
  * Pure in the record, the part's name and the job's row, so that every attempt judges alike. A record is skipped for
  * the first reason that fits, in the order kind of content, private session, time range.
  */
-export function createJudge(format: ImportFormat, job: JobRow, part: PartRow, log: Logger): Judge {
+export function createJudge(
+  format: ImportFormat,
+  judgeRecord: JudgeRecord,
+  { job, part, log }: { readonly job: JobRow; readonly part: PartRow; readonly log: Logger },
+): Judge {
   const { includeIncognito, from, until } = optionsOf(job);
   const context: PartContext = { name: part.name, includeIncognito, now: job.created_at.getTime() };
   const fromMs = from === null ? -Infinity : Date.parse(from);
@@ -25,7 +29,7 @@ export function createJudge(format: ImportFormat, job: JobRow, part: PartRow, lo
 
   const judge = (value: unknown, position: number): Verdict => {
     try {
-      return format.judge(value, context);
+      return judgeRecord(value, context, position);
     } catch (cause) {
       // A format that throws has a fault, but only this record pays for it.
       log.error("a format failed to judge a record", {

@@ -10,6 +10,7 @@ import type { Settlement } from "./partState.js";
 import { keepStatistics } from "./plannerStatistics.js";
 import type { Upload, UploadEntry } from "./reading/upload.js";
 import type { StepContext } from "./stepContext.js";
+import { surveyPart } from "./surveying.js";
 import { ImportError } from "./verdicts.js";
 import { withUpload } from "./withUpload.js";
 
@@ -166,8 +167,9 @@ async function readPart(
     try {
       const entry = await upload.entry(part.part_no);
       if (!isSameFile(entry, part)) throw new ImportError("parser_changed", RENUMBERED);
+      const judge = await surveyPart(deps, { upload, entry, job, format }, context);
       const stream = await entry.open(context.signal);
-      return await new PartReader(deps, job, part, format, context).run(stream);
+      return await new PartReader(deps, job, part, format, judge, context).run(stream);
     } catch (error) {
       // What the archive layer has to say about this one file is this part's error, not the job's.
       if (error instanceof ImportError && error.code !== "storage_lost") return error;

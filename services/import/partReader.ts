@@ -9,7 +9,7 @@ import type { JobRow, PartRow } from "./jobs.js";
 import { rejectedOf } from "./partState.js";
 import { readRecords } from "./reading/records.js";
 import type { StepContext, StepsDependencies } from "./stepContext.js";
-import type { ImportFormat } from "./types.js";
+import type { ImportFormat, JudgeRecord } from "./types.js";
 import { ImportError } from "./verdicts.js";
 import type { ImportErrorCode } from "./verdicts.js";
 import type { BatchOutcome, JudgedBatch } from "./writing/batch.js";
@@ -50,6 +50,7 @@ export class PartReader {
     private readonly job: JobRow,
     private readonly part: PartRow,
     private readonly format: ImportFormat,
+    judgeRecord: JudgeRecord,
     private readonly context: StepContext,
   ) {
     this.#committer = new BatchCommitter({
@@ -57,7 +58,7 @@ export class PartReader {
       dryRun: job.dry_run,
       ...(deps.onCommit === undefined ? {} : { onCommit: deps.onCommit }),
     });
-    this.#judge = createJudge(format, job, part, context.log);
+    this.#judge = createJudge(format, judgeRecord, { job, part, log: context.log });
   }
 
   /**

@@ -80,6 +80,28 @@ export interface FormatSample {
   readonly columns?: readonly string[];
 }
 
+/** `position`: index of the record in the part. */
+export type JudgeRecord = (record: unknown, context: PartContext, position: number) => Verdict;
+
+/**
+ * Of formats that cannot judge a record before the whole file, or other files of the upload, were seen: the part is read
+ * twice. What is held between must be bounded, and a function of the files alone. See docs/adr/0020.
+ */
+export interface Survey {
+  /** Formats of the files of the upload to look into first: in this order, and those of one format by number. */
+  readonly lookUps: readonly string[];
+  /** `now`: as in PartContext. */
+  begin(now: number): Surveyor;
+}
+
+export interface Surveyor {
+  /** Is told every readable record of these files. */
+  lookUp(format: string, record: unknown): void;
+  /** Then every readable record of the part itself. Throws ImportError `resource_limit` for more than it can hold. */
+  see(record: unknown, position: number): void;
+  finish(): JudgeRecord;
+}
+
 /** What a CSV format reads; see reading/csv.ts for what becomes of it. */
 export interface CsvShape {
   /** Columns by name. Without a header, the names of the columns in their order. */
@@ -100,6 +122,10 @@ export interface ImportFormat {
   /** Of `csv` formats, and only of them. */
   readonly csv?: CsvShape;
   recognises(sample: FormatSample): boolean;
+  /** The records that one of the file stands for, at least one; each counts. Absent: itself. */
+  expand?(record: unknown): Iterable<unknown>;
+  readonly survey?: Survey;
+  /** Where there is a survey, its judge is asked in place of this one. */
   judge(record: unknown, context: PartContext): Verdict;
   /** The record as text for the ledger, without personal fields, at most 1 KB. */
   excerpt(record: unknown): string;

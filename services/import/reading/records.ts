@@ -1,12 +1,13 @@
 /** From the bytes of one file to its records, a moderate run at a time. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { addAbortSignal, type Readable } from "node:stream";
-import type { ImportFormat, RecordChunk } from "../types.js";
+import type { ImportFormat, RawRecord, RecordChunk } from "../types.js";
 import { CsvScanner } from "./csv.js";
 import { JsonArrayScanner } from "./jsonArray.js";
 
 /** Bytes gathered before they are looked at: few copies, and still little to hold. */
 const GATHER_BYTES = 256 * 1024;
+const EXPANDED_RECORDS = 1000;
 /** Longest time between two turns of the event loop. */
 const TURN_MS = 10;
 
@@ -25,6 +26,33 @@ export interface ReadRecordsOptions {
  * come through as they are. The stream is destroyed in every case.
  */
 export function readRecords(stream: Readable, options: ReadRecordsOptions): AsyncGenerator<RecordChunk> {
+  const { expand } = options.format;
+  const records = recordsOf(stream, options);
+  return expand === undefined ? records : expanded(records, expand);
+}
+
+/** Runs stay short, however many records one of the file stands for. */
+async function* expanded(
+  chunks: AsyncIterable<RecordChunk>,
+  expand: (record: unknown) => Iterable<unknown>,
+): AsyncGenerator<RecordChunk> {
+  let position = 0;
+  for await (const { records, bytesRead } of chunks) {
+    let run: RawRecord[] = [];
+    for (const record of records) {
+      for (const value of "reason" in record ? [undefined] : expand(record.value)) {
+        run.push("reason" in record ? { ...record, position } : { ...record, position, value });
+        position += 1;
+        if (run.length < EXPANDED_RECORDS) continue;
+        yield { records: run, bytesRead };
+        run = [];
+      }
+    }
+    yield { records: run, bytesRead };
+  }
+}
+
+function recordsOf(stream: Readable, options: ReadRecordsOptions): AsyncGenerator<RecordChunk> {
   switch (options.format.container) {
     case "json-array":
       return scanJsonArray(stream, options.recordMaxBytes, options.signal);
