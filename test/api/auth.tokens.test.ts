@@ -5,6 +5,7 @@ import { signingKeys } from "../../services/auth/signingKeys.js";
 import { startTestApp, type TestApp } from "../support/app.js";
 import { expectStatus } from "../support/expectStatus.js";
 import { buildUser, type TestUser } from "../support/factories.js";
+import { until } from "../support/until.js";
 
 const SECRET = "a signing secret that only this test file knows";
 const OTHER = "another signing secret, just as long as the first";
@@ -54,6 +55,20 @@ describe("access tokens", () => {
   it("work when they are signed here", async () => {
     const answer = await app.as({ accessToken: sign({}) }).get("/api/v1/users/me");
     expectStatus(200, answer);
+  });
+
+  it("end when it is time, also those that were good before", async () => {
+    // Clocks may be 30 s apart: it has about two seconds left.
+    const client = app.as({ accessToken: sign({ iat: now() - 500, exp: now() - 28 }) });
+    expectStatus(200, await client.get("/api/v1/users/me"));
+    await until("its end", async () => (await client.get("/api/v1/users/me")).status === 401, 4000);
+  });
+
+  it("are told apart by all of their signature", async () => {
+    const token = sign({});
+    expectStatus(200, await app.as({ accessToken: token }).get("/api/v1/users/me"));
+    const forged = `${token.slice(0, -10)}${"A".repeat(10)}`;
+    expectStatus(401, await app.as({ accessToken: forged }).get("/api/v1/users/me"));
   });
 
   const forgeries: Record<string, () => string> = {
