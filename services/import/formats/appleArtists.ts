@@ -17,7 +17,7 @@ const MAX_CHARS = 16 * 1024 ** 2;
 
 /** Editions of an album, which its plays may name otherwise than the library does. */
 const EDITION =
-  /\s*(?:[([][^()[\]]*\b(?:deluxe|expanded|special|anniversary|bonus|remaster(?:ed)?)\b[^()[\]]*[)\]]|- (?:single|ep))\s*$/i;
+  /(?:[([][^()[\]]*\b(?:deluxe|expanded|special|anniversary|bonus|remaster(?:ed)?)\b[^()[\]]*[)\]]|- (?:single|ep))\s*$/i;
 
 /** By key; null once two artists share it. */
 type Names = Map<string, string | null>;
@@ -69,4 +69,8 @@ export class ArtistNames {
   }
 }
 
-const withoutEdition = (album: string): string => album.replace(EDITION, "") || album;
+/** No honest name is so long that looking for an edition in it takes time. */
+const LONGEST_NAME = 300;
+
+const withoutEdition = (album: string): string =>
+  (album.length > LONGEST_NAME ? "" : album.replace(EDITION, "").trim()) || album;

@@ -11,8 +11,6 @@ import type { UploadEntry } from "./upload.js";
 /** A broken record at the top must not hide what the file is, so a few are tried. */
 const SAMPLE_RECORDS = 20;
 const SAMPLE_RECORD_BYTES = 64 * 1024;
-/** A first line and what follows it, or the beginning of something that is no CSV. */
-const TELLS = /^\s*(?:[[{<]|[^\r\n]+[\r\n]+\S)/;
 const SAMPLE_BYTES = 16 * 1024 ** 2;
 
 export type Detection =
@@ -74,13 +72,18 @@ async function detectCsv(entry: UploadEntry, signal?: AbortSignal): Promise<Dete
   return null;
 }
 
+/** Of the beginning of a file: whether it has a whole line and more, or is no CSV. */
+function tells(text: string): boolean {
+  const end = text.search(/[\r\n]/);
+  return /^[[{<]/.test(text) || text.includes("\0") || (end >= 0 && text.slice(end).trim() !== "");
+}
+
 /** The first line and the beginning of the next, or 64 KiB, which is more than any header needs. */
 async function firstBytes(stream: Readable): Promise<Buffer> {
   let start: Buffer = Buffer.alloc(0);
   for await (const piece of stream as AsyncIterable<Buffer>) {
     start = Buffer.concat([start, piece]);
-    const tells = TELLS.test(start.toString("latin1"));
-    if (tells || start.length >= SAMPLE_RECORD_BYTES || start.includes(0)) break;
+    if (tells(start.toString("latin1").trimStart()) || start.length >= SAMPLE_RECORD_BYTES) break;
   }
   return start;
 }
