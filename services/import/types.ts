@@ -74,7 +74,7 @@ export interface PartContext {
 /** The first records of a file, for recognising its format by content. */
 export interface FormatSample {
   readonly name: string;
-  /** The first element of a top-level JSON array, when the file is one. */
+  /** The first element of a JSON array, line of JSON Lines, or element of a list in a JSON document, when it is one. */
   readonly firstRecord: unknown;
   /** The cells of the first line, when the file can be CSV. */
   readonly columns?: readonly string[];
@@ -118,9 +118,11 @@ export interface ImportFormat {
   readonly name: string;
   readonly source: PlaySource;
   /** How the file is cut into records. */
-  readonly container: "json-array" | "csv";
+  readonly container: "json-array" | "json-lines" | "json-lists" | "csv";
   /** Of `csv` formats, and only of them. */
   readonly csv?: CsvShape;
+  /** Of `json-lists` formats, and only of them: what the lists that hold records are called; see reading/jsonLists.ts. */
+  readonly lists?: readonly string[];
   recognises(sample: FormatSample): boolean;
   /** The records that one of the file stands for, at least one; each counts. Absent: itself. */
   expand?(record: unknown): Iterable<unknown>;

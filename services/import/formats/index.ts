@@ -3,6 +3,18 @@ import type { ImportFormat } from "../types.js";
 import { appleActivity } from "./appleActivity.js";
 import { appleDaily } from "./appleDaily.js";
 import { appleLibrary, appleRecent, appleTrackHistory } from "./appleLookUps.js";
+import { koito } from "./koito.js";
+import {
+  lastfmCsv,
+  lastfmList,
+  lastfmMinuteCsv,
+  lastfmOffsetCsv,
+  lastfmPages,
+  lastfmStats,
+} from "./lastfm.js";
+import { listenbrainz, listenbrainzList } from "./listenbrainz.js";
+import { maloja } from "./maloja.js";
+import { playlog } from "./playlog.js";
 import { spotifyAccount } from "./spotifyAccount.js";
 import { spotifyExtended } from "./spotifyExtended.js";
 
@@ -14,6 +26,17 @@ export const FORMATS: readonly ImportFormat[] = [
   appleLibrary,
   appleRecent,
   appleTrackHistory,
+  listenbrainz,
+  listenbrainzList,
+  lastfmPages,
+  lastfmList,
+  lastfmStats,
+  lastfmCsv,
+  lastfmOffsetCsv,
+  lastfmMinuteCsv,
+  maloja,
+  koito,
+  playlog,
 ];
 
 export function formatByName(name: string): ImportFormat | undefined {

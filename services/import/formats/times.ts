@@ -45,3 +45,28 @@ function digits(text: string, from: number, to: number): number {
   for (let at = from; at < to; at += 1) value = value * 10 + text.charCodeAt(at) - 48;
   return value;
 }
+
+const ISO_OFFSET = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d{1,6})?)(?:Z|([+-])(\d\d):?(\d\d))$/;
+const MINUTE_MS = 60_000;
+
+/** `2021-05-10 12:59:22+03:00`, also with `T`, or `Z` for UTC; Unix milliseconds, or null. Never without an offset. */
+export function parseIsoOffset(text: string): number | null {
+  const match = ISO_OFFSET.exec(text);
+  if (match === null) return null;
+  const [, date = "", time = "", sign, hours = "0", minutes = "0"] = match;
+  const local = parseIsoUtc(`${date}T${time}Z`);
+  if (local === null || Number(hours) > 23 || Number(minutes) > 59) return null;
+  const offset = (Number(hours) * 60 + Number(minutes)) * MINUTE_MS;
+  return sign === "-" ? local + offset : local - offset;
+}
+
+const DAY_FIRST = /^(\d{1,2}) ([A-Z][a-z]{2}) (\d{4}),? (\d\d:\d\d)$/;
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/** `22 May 2014 20:11` as Last.fm writes it, UTC; Unix milliseconds, or null. */
+export function parseDayFirstMinute(text: string): number | null {
+  const [, day = "", month = "", year = "", time = ""] = DAY_FIRST.exec(text) ?? [];
+  const number = MONTHS.indexOf(month) + 1;
+  if (number === 0) return null;
+  return parseUtcMinute(`${year}-${String(number).padStart(2, "0")}-${day.padStart(2, "0")} ${time}`);
+}

@@ -1,16 +1,18 @@
 /** Recognises what a file is by what is in it; names are the user's own business. */
 import type { Readable } from "node:stream";
 import { FORMATS } from "../formats/index.js";
-import type { ImportFormat } from "../types.js";
+import type { ImportFormat, RecordChunk } from "../types.js";
 import type { ImportErrorCode } from "../verdicts.js";
 import { ImportError } from "../verdicts.js";
 import { csvOpenings } from "./csvOpening.js";
-import { scanJsonArray } from "./records.js";
+import { scanJsonArray, scanJsonLines, scanJsonLists } from "./records.js";
 import type { UploadEntry } from "./upload.js";
 
 /** A broken record at the top must not hide what the file is, so a few are tried. */
 const SAMPLE_RECORDS = 20;
 const SAMPLE_RECORD_BYTES = 64 * 1024;
+/** The first character that says something, read as Latin-1. */
+const OPENING = /^(?:\xef\xbb\xbf)?\s*(\S)/;
 const SAMPLE_BYTES = 16 * 1024 ** 2;
 
 export type Detection =
@@ -25,7 +27,11 @@ export async function detectFormat(entry: UploadEntry, signal?: AbortSignal): Pr
   if (entry.problem !== null) return { skipped: entry.problem.code, message: entry.problem.message };
   try {
     const found = await detectJson(entry, signal);
-    return found.skipped === "unrecognised_format" ? ((await detectCsv(entry, signal)) ?? found) : found;
+    if (found.skipped !== "unrecognised_format") return found;
+    const start = await firstBytes(await entry.open(signal));
+    const opening = OPENING.exec(start.toString("latin1"))?.[1];
+    const other = opening === "{" || opening === "[" ? await detectOtherJson(entry, signal) : null;
+    return other ?? detectCsv(entry.name, start) ?? found;
   } catch (error) {
     if (error instanceof ImportError) return { skipped: error.code, message: error.message };
     throw error;
@@ -38,7 +44,7 @@ async function detectJson(entry: UploadEntry, signal?: AbortSignal): Promise<Det
     let tried = 0;
     for await (const { records, bytesRead } of scanJsonArray(stream, SAMPLE_RECORD_BYTES, signal)) {
       for (const { value } of records) {
-        const format = recognise(entry.name, value);
+        const format = recognise("json-array", entry.name, value);
         if (format !== undefined) return { format };
         tried += 1;
         if (tried >= SAMPLE_RECORDS) return unrecognised();
@@ -52,11 +58,43 @@ async function detectJson(entry: UploadEntry, signal?: AbortSignal): Promise<Det
   }
 }
 
+/** Lines of JSON, or lists inside of a JSON document; null when the file has no known record of these kinds. */
+async function detectOtherJson(entry: UploadEntry, signal?: AbortSignal): Promise<Detection | null> {
+  const lists = FORMATS.flatMap((format) => format.lists ?? []);
+  const lines = scanJsonLines(await entry.open(signal), SAMPLE_RECORD_BYTES, signal);
+  const format = await firstKnown("json-lines", entry.name, lines);
+  if (format !== undefined) return { format };
+  const inLists = scanJsonLists(await entry.open(signal), lists, SAMPLE_RECORD_BYTES, signal);
+  const listed = await firstKnown("json-lists", entry.name, inLists);
+  return listed === undefined ? null : { format: listed };
+}
+
+/** The format of the first of a few records that one recognises. A file that is not of this kind has none. */
+async function firstKnown(
+  container: ImportFormat["container"],
+  name: string,
+  chunks: AsyncIterable<RecordChunk>,
+): Promise<ImportFormat | undefined> {
+  let tried = 0;
+  try {
+    for await (const { records, bytesRead } of chunks) {
+      for (const { value } of records) {
+        const format = recognise(container, name, value);
+        tried += 1;
+        if (format !== undefined || tried >= SAMPLE_RECORDS) return format;
+      }
+      if (bytesRead >= SAMPLE_BYTES) return undefined;
+    }
+  } catch (error) {
+    if (!(error instanceof ImportError)) throw error;
+  }
+  return undefined;
+}
+
 /** By the first line; null when the file is no CSV of a known kind. Any other way to write one is its `header` error. */
-async function detectCsv(entry: UploadEntry, signal?: AbortSignal): Promise<Detection | null> {
-  const start = await firstBytes(await entry.open(signal));
+function detectCsv(name: string, start: Buffer): Detection | null {
   for (const { columns, delimiter, repeated, hasMore } of csvOpenings(start)) {
-    const sample = { name: entry.name, firstRecord: undefined, columns };
+    const sample = { name, firstRecord: undefined, columns };
     const format = FORMATS.find((each) => each.container === "csv" && each.recognises(sample));
     if (format === undefined) continue;
     const named = format.csv?.header === true;
@@ -88,10 +126,14 @@ async function firstBytes(stream: Readable): Promise<Buffer> {
   return start;
 }
 
-function recognise(name: string, value: unknown): ImportFormat | undefined {
+function recognise(
+  container: ImportFormat["container"],
+  name: string,
+  value: unknown,
+): ImportFormat | undefined {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
   return FORMATS.find(
-    (format) => format.container === "json-array" && format.recognises({ name, firstRecord: value }),
+    (format) => format.container === container && format.recognises({ name, firstRecord: value }),
   );
 }
 

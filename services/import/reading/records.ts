@@ -4,6 +4,8 @@ import { addAbortSignal, type Readable } from "node:stream";
 import type { ImportFormat, RawRecord, RecordChunk } from "../types.js";
 import { CsvScanner } from "./csv.js";
 import { JsonArrayScanner } from "./jsonArray.js";
+import { JsonLinesScanner } from "./jsonLines.js";
+import { JsonListsScanner } from "./jsonLists.js";
 
 /** Bytes gathered before they are looked at: few copies, and still little to hold. */
 const GATHER_BYTES = 256 * 1024;
@@ -56,6 +58,10 @@ function recordsOf(stream: Readable, options: ReadRecordsOptions): AsyncGenerato
   switch (options.format.container) {
     case "json-array":
       return scanJsonArray(stream, options.recordMaxBytes, options.signal);
+    case "json-lines":
+      return scanJsonLines(stream, options.recordMaxBytes, options.signal);
+    case "json-lists":
+      return scanJsonLists(stream, options.format.lists ?? [], options.recordMaxBytes, options.signal);
     case "csv": {
       const { csv, name } = options.format;
       if (csv === undefined) throw new TypeError(`${name} does not say which columns it reads`);
@@ -81,6 +87,24 @@ export function scanJsonArray(
   signal?: AbortSignal,
 ): AsyncGenerator<RecordChunk> {
   return scan(stream, new JsonArrayScanner(recordMaxBytes), signal);
+}
+
+export function scanJsonLines(
+  stream: Readable,
+  recordMaxBytes: number,
+  signal?: AbortSignal,
+): AsyncGenerator<RecordChunk> {
+  return scan(stream, new JsonLinesScanner(recordMaxBytes), signal);
+}
+
+/** `lists`: what the lists that hold records are called. */
+export function scanJsonLists(
+  stream: Readable,
+  lists: readonly string[],
+  recordMaxBytes: number,
+  signal?: AbortSignal,
+): AsyncGenerator<RecordChunk> {
+  return scan(stream, new JsonListsScanner(lists, recordMaxBytes), signal);
 }
 
 async function* scan(

@@ -19,6 +19,8 @@ interface Expected {
   /** Plays of 0 ms and of at least 30 s. */
   readonly silent: number;
   readonly counted: number;
+  /** Rows that are the same as another one of the file; none when absent. */
+  readonly repeats?: number;
 }
 
 const EXPECTED: readonly Expected[] = [
@@ -92,6 +94,42 @@ const EXPECTED: readonly Expected[] = [
     silent: 0,
     counted: 0,
   },
+  {
+    file: "lastfm/ghan-json/recenttracks-shoko2-1749776100.json",
+    format: "lastfm-pages",
+    verdicts: { play: 10 },
+    silent: 0,
+    counted: 10,
+  },
+  {
+    file: "lastfm/ghan-csv/recenttracks.csv",
+    format: "lastfm-csv",
+    verdicts: { play: 11_622 },
+    silent: 0,
+    counted: 11_622,
+  },
+  {
+    file: "lastfm/custom-csv-offset/ts_scrobbles.csv",
+    format: "lastfm-offset-csv",
+    verdicts: { play: 25_078 },
+    silent: 0,
+    counted: 25_078,
+    repeats: 1,
+  },
+  {
+    file: "maloja/maloja_import_test.json",
+    format: "maloja",
+    verdicts: { play: 38 },
+    silent: 0,
+    counted: 38,
+  },
+  {
+    file: "koito/koito_export_test.json",
+    format: "koito",
+    verdicts: { play: 13 },
+    silent: 0,
+    counted: 13,
+  },
 ];
 
 interface Judged {
@@ -125,7 +163,7 @@ async function judgeFile(file: string, name: string): Promise<Judged> {
   return { format: format.name, verdicts, plays };
 }
 
-describe("real Spotify exports", () => {
+describe("real exports", () => {
   before(function () {
     if (existsSync(FIXTURES)) return;
     console.error(`skipped: no real export files at ${FIXTURES}`);
@@ -140,11 +178,11 @@ describe("real Spotify exports", () => {
       expect(verdicts).to.deep.equal(expected.verdicts);
       expect(plays.filter(({ msPlayed }) => msPlayed === 0)).to.have.length(expected.silent);
       expect(plays.filter(({ counted }) => counted)).to.have.length(expected.counted);
-      // No row of these files is an exact repeat, so none may share its identity.
-      expect(new Set(plays.map(({ sourceKey }) => sourceKey.toString("hex"))).size).to.equal(plays.length);
+      const identities = new Set(plays.map(({ sourceKey }) => sourceKey.toString("hex")));
+      expect(identities.size).to.equal(plays.length - (expected.repeats ?? 0));
       for (const play of plays) {
         expect(play.playedAt).to.be.within(play.startEarliest, play.startLatest);
-        expect(play.endedAt ?? 0).to.be.at.least(play.startEarliest);
+        expect(play.endedAt ?? Infinity).to.be.at.least(play.startEarliest);
       }
     });
   }
