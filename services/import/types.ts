@@ -118,7 +118,7 @@ export interface ImportFormat {
   readonly name: string;
   readonly source: PlaySource;
   /** How the file is cut into records. */
-  readonly container: "json-array" | "json-lines" | "json-lists" | "csv";
+  readonly container: "json-array" | "json-lines" | "json-lists" | "csv" | "html-cells";
   /** Of `csv` formats, and only of them. */
   readonly csv?: CsvShape;
   /** Of `json-lists` formats, and only of them: what the lists that hold records are called; see reading/jsonLists.ts. */

@@ -17,6 +17,8 @@ import { maloja } from "./maloja.js";
 import { playlog } from "./playlog.js";
 import { spotifyAccount } from "./spotifyAccount.js";
 import { spotifyExtended } from "./spotifyExtended.js";
+import { youtubeHtml } from "./youtubeHtml.js";
+import { youtubeJson } from "./youtubeJson.js";
 
 export const FORMATS: readonly ImportFormat[] = [
   spotifyExtended,
@@ -37,6 +39,8 @@ export const FORMATS: readonly ImportFormat[] = [
   maloja,
   koito,
   playlog,
+  youtubeJson,
+  youtubeHtml,
 ];
 
 export function formatByName(name: string): ImportFormat | undefined {

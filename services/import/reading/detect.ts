@@ -5,7 +5,7 @@ import type { ImportFormat, RecordChunk } from "../types.js";
 import type { ImportErrorCode } from "../verdicts.js";
 import { ImportError } from "../verdicts.js";
 import { csvOpenings } from "./csvOpening.js";
-import { scanJsonArray, scanJsonLines, scanJsonLists } from "./records.js";
+import { scanHtmlCells, scanJsonArray, scanJsonLines, scanJsonLists } from "./records.js";
 import type { UploadEntry } from "./upload.js";
 
 /** A broken record at the top must not hide what the file is, so a few are tried. */
@@ -30,7 +30,12 @@ export async function detectFormat(entry: UploadEntry, signal?: AbortSignal): Pr
     if (found.skipped !== "unrecognised_format") return found;
     const start = await firstBytes(await entry.open(signal));
     const opening = OPENING.exec(start.toString("latin1"))?.[1];
-    const other = opening === "{" || opening === "[" ? await detectOtherJson(entry, signal) : null;
+    const other =
+      opening === "{" || opening === "["
+        ? await detectOtherJson(entry, signal)
+        : opening === "<"
+          ? await detectHtml(entry, signal)
+          : null;
     return other ?? detectCsv(entry.name, start) ?? found;
   } catch (error) {
     if (error instanceof ImportError) return { skipped: error.code, message: error.message };
@@ -56,6 +61,13 @@ async function detectJson(entry: UploadEntry, signal?: AbortSignal): Promise<Det
     if (error instanceof ImportError) return { skipped: error.code, message: error.message };
     throw error;
   }
+}
+
+/** Null when the file is no web page of a known kind. */
+async function detectHtml(entry: UploadEntry, signal?: AbortSignal): Promise<Detection | null> {
+  const cells = scanHtmlCells(await entry.open(signal), SAMPLE_RECORD_BYTES, signal);
+  const format = await firstKnown("html-cells", entry.name, cells);
+  return format === undefined ? null : { format };
 }
 
 /** Lines of JSON, or lists inside of a JSON document; null when the file has no known record of these kinds. */

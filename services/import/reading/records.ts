@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { addAbortSignal, type Readable } from "node:stream";
 import type { ImportFormat, RawRecord, RecordChunk } from "../types.js";
 import { CsvScanner } from "./csv.js";
+import { HtmlCellScanner } from "./htmlCells.js";
 import { JsonArrayScanner } from "./jsonArray.js";
 import { JsonLinesScanner } from "./jsonLines.js";
 import { JsonListsScanner } from "./jsonLists.js";
@@ -62,6 +63,8 @@ function recordsOf(stream: Readable, options: ReadRecordsOptions): AsyncGenerato
       return scanJsonLines(stream, options.recordMaxBytes, options.signal);
     case "json-lists":
       return scanJsonLists(stream, options.format.lists ?? [], options.recordMaxBytes, options.signal);
+    case "html-cells":
+      return scanHtmlCells(stream, options.recordMaxBytes, options.signal);
     case "csv": {
       const { csv, name } = options.format;
       if (csv === undefined) throw new TypeError(`${name} does not say which columns it reads`);
@@ -105,6 +108,14 @@ export function scanJsonLists(
   signal?: AbortSignal,
 ): AsyncGenerator<RecordChunk> {
   return scan(stream, new JsonListsScanner(lists, recordMaxBytes), signal);
+}
+
+export function scanHtmlCells(
+  stream: Readable,
+  recordMaxBytes: number,
+  signal?: AbortSignal,
+): AsyncGenerator<RecordChunk> {
+  return scan(stream, new HtmlCellScanner(recordMaxBytes), signal);
 }
 
 async function* scan(

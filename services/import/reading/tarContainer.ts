@@ -1,7 +1,7 @@
 /** A tar archive as a container. What stands in it is told by reading it through once, for tar has no directory. */
 import { pipeline } from "node:stream";
 import { crc32 } from "node:zlib";
-import { extract, type Headers } from "tar-stream";
+import { extract, type Header } from "tar-stream";
 import { validateFileName } from "yauzl";
 import type { BlobReader } from "../../storage/BlobStore.js";
 import { ImportError } from "../verdicts.js";
@@ -71,7 +71,7 @@ async function readEntries(
       const name = safeName(entry.header, index);
       let checksum = 0;
       let bytes = 0;
-      for await (const piece of entry) {
+      for await (const piece of entry as AsyncIterable<Buffer>) {
         signal?.throwIfAborted();
         checksum = crc32(piece, checksum);
         bytes += piece.length;
@@ -111,7 +111,7 @@ async function readEntries(
 }
 
 /** Without the `./` that many archives put in front. */
-function safeName({ name: given }: Headers, index: number): string {
+function safeName({ name: given }: Header, index: number): string {
   const name = given.replace(/^(?:\.\/+)+/, "");
   if (Buffer.byteLength(name) > MAX_NAME_BYTES)
     throw unsafe(`The name of entry ${index + 1} is longer than ${MAX_NAME_BYTES} bytes`);
@@ -120,7 +120,7 @@ function safeName({ name: given }: Headers, index: number): string {
   return name;
 }
 
-function problemOf({ type }: Headers, bytes: number, limits: ReadLimits): FileProblem | null {
+function problemOf({ type }: Header, bytes: number, limits: ReadLimits): FileProblem | null {
   if (!READABLE_TYPES.has(type))
     return { code: "entry_unsupported", message: "A link, a device or a sparse file, not an ordinary one" };
   if (bytes <= limits.entryMaxBytes) return null;
@@ -131,7 +131,7 @@ function problemOf({ type }: Headers, bytes: number, limits: ReadLimits): FilePr
 }
 
 /** The reader of headers counts the bytes before the content, though its types do not say so. */
-function offsetOf(header: Headers): number {
+function offsetOf(header: Header): number {
   if ("byteOffset" in header && typeof header.byteOffset === "number") return header.byteOffset;
   throw new TypeError("The place of a file in a tar archive is not known");
 }

@@ -35,7 +35,7 @@ describe("recognising a format", () => {
       ['"x"', "unrecognised_format"],
       [list([EXTENDED]), "unrecognised_format"],
       [list({ platform: "x", searchTime: "y", searchQuery: "z" }), "unrecognised_format"],
-      [list({ header: "YouTube", title: "x", time: "2024-01-01T00:00:00Z" }), "unrecognised_format"],
+      [list({ header: "Maps", title: "x", time: "2024-01-01T00:00:00Z" }), "unrecognised_format"],
       ["%PDF-1.7 …", "unrecognised_format"],
       ["", "empty_file"],
       ["  \n", "empty_file"],

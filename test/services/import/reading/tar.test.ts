@@ -1,10 +1,12 @@
 import { expect } from "chai";
 import { gzipSync } from "node:zlib";
-import { pack, type Headers } from "tar-stream";
+import { pack, type Header } from "tar-stream";
 import type { Upload, UploadEntry } from "../../../../services/import/reading/upload.js";
 import { buildZip, LIMITS, memoryBlob, memoryNested, openUpload, readAll } from "./support.js";
 
-interface TarFile extends Headers {
+interface TarFile extends Pick<Header, "name"> {
+  readonly type?: "directory" | "symlink";
+  readonly linkname?: string;
   readonly data?: string | Buffer;
 }
 
