@@ -9,6 +9,8 @@ import { refused } from "./jsonElement.js";
 
 /** Characters that a tag or a comment may have before the page is given up. */
 const LONGEST_TAG = 1024 ** 2;
+/** Elements inside of each other; Google's pages have about ten. */
+const DEEPEST = 1000;
 
 /** Text between line breaks, its links one by one. */
 export interface CellLine {
@@ -50,8 +52,11 @@ export class HtmlCellScanner {
   #position = 0;
   #bytes = 0;
   #characters = 0;
+  #depth = 0;
   #begun = false;
   #whole = false;
+  /** Why the rest of the page is not read; met after the entries before it. */
+  #failure: ImportError | null = null;
 
   constructor(private readonly recordMaxBytes: number) {
     this.#parser = new Parser(
@@ -71,16 +76,18 @@ export class HtmlCellScanner {
 
   push(pieces: readonly Buffer[]): void {
     for (const piece of pieces) {
+      if (this.#failure !== null) return;
       this.#bytes += piece.length;
       this.#write(this.#decoder.decode(piece, { stream: true }));
     }
   }
 
+  /** Throws ImportError `entry_corrupt` after the entries before the damage. */
   *drain(): Generator<RecordChunk> {
-    if (this.#ready.length === 0) return;
     const records = this.#ready;
     this.#ready = [];
-    yield { records, bytesRead: this.#bytes };
+    if (records.length > 0) yield { records, bytesRead: this.#bytes };
+    if (this.#failure !== null) throw this.#failure;
   }
 
   /** Throws ImportError after what is whole: `file_truncated`, or `empty_file`. */
@@ -104,10 +111,18 @@ export class HtmlCellScanner {
     this.#characters += start.length;
     this.#parser.write(start);
     if (this.#characters - this.#parser.endIndex > LONGEST_TAG)
-      throw new ImportError("entry_corrupt", `A tag of the page is longer than ${LONGEST_TAG} characters`);
+      this.#fail(`A tag of the page is longer than ${LONGEST_TAG} characters`);
+  }
+
+  #fail(message: string): void {
+    this.#failure ??= new ImportError("entry_corrupt", message);
+    this.#cell = null;
   }
 
   #open(name: string, { class: classes = "", href = "" }: Record<string, string>): void {
+    this.#depth += 1;
+    if (this.#depth > DEEPEST) this.#fail(`The page is nested deeper than ${DEEPEST} elements`);
+    if (this.#failure !== null) return;
     if (name === "div" && hasClass(classes, "outer-cell")) {
       this.#emit();
       const lines = { header: [], body: [], caption: [] };
@@ -141,6 +156,7 @@ export class HtmlCellScanner {
   }
 
   #close(name: string, isImplied: boolean): void {
+    this.#depth -= 1;
     if (name === "html" && !isImplied) this.#whole = this.#cell === null;
     const cell = this.#cell;
     if (cell === null) return;

@@ -199,6 +199,11 @@ describe("YouTube history as a web page", () => {
     ]);
     const tag = Buffer.from(`<html><div class="${"x".repeat(3 * 1024 ** 2)}`);
     expect((await read(inPieces(tag, 64 * 1024))).error).to.equal("entry_corrupt");
+    const deep = page([entry(), "<div>".repeat(2000), entry()]);
+    for (const size of [100, deep.length]) {
+      const found = await read(inPieces(deep, size));
+      expect([found.records.length, found.error]).to.deep.equal([1, "entry_corrupt"]);
+    }
     expect((await read(Readable.from([Buffer.from("[1]")]))).error).to.equal("unrecognised_format");
     expect((await read(Readable.from([]))).error).to.equal("empty_file");
   });
