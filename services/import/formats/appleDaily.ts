@@ -40,7 +40,7 @@ const HOUR_MS = 60 * 60 * 1000;
 const EARLIEST_BEFORE_MS = 14 * HOUR_MS;
 const LATEST_AFTER_MS = 36 * HOUR_MS;
 const SHOWN_AT_MS = 12 * HOUR_MS;
-const DAY = /^(\d{4})(\d\d)(\d\d)(?:\.0+)?$/;
+const DAY = /^\d{8}(?:\.0+)?$/;
 
 export const appleDaily: ImportFormat = {
   name: "apple-daily",
@@ -124,6 +124,7 @@ const given = (fields: Fields, name: string): string => {
 
 /** `20150630`, its beginning in UTC as Unix milliseconds. */
 function parseDay(text: string): number | null {
-  const found = DAY.exec(text.trim());
-  return found === null ? null : parseIsoUtc(`${found[1]}-${found[2]}-${found[3]}T00:00:00Z`);
+  const day = text.trim();
+  if (!DAY.test(day)) return null;
+  return parseIsoUtc(`${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6, 8)}T00:00:00Z`);
 }
