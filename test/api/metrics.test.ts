@@ -145,7 +145,8 @@ describe("the metrics of the api", function () {
     for (const pool of ["knex", "pg"]) {
       expect(now.value("playlog_pool_max", { pool })).to.equal(10);
       expect(now.value("playlog_pool_waiting", { pool })).to.equal(0);
-      expect(now.value("playlog_pool_connections", { pool, state: "used" })).to.equal(0);
+      const used = { pool, state: "used" };
+      await until(`nobody to use ${pool}`, (found) => found.value("playlog_pool_connections", used) === 0);
     }
     expect(now.value("playlog_redis_up")).to.equal(1);
     await redis.refuse();
