@@ -125,7 +125,7 @@ export interface ImportFormat {
   readonly lists?: readonly string[];
   recognises(sample: FormatSample): boolean;
   /** The records that one of the file stands for, at least one; each counts. Absent: itself. */
-  expand?(record: unknown): Iterable<unknown>;
+  readonly expand?: (record: unknown) => Iterable<unknown>;
   readonly survey?: Survey;
   /** Where there is a survey, its judge is asked in place of this one. */
   judge(record: unknown, context: PartContext): Verdict;
