@@ -170,10 +170,9 @@ function responseOf(response: ResponseDoc): Json {
       ? {}
       : {
           content: {
-            [contentType]:
-              contentType.endsWith("json")
-                ? { ...withExample(outputSchema(schema)), ...shown }
-                : { schema: outputSchema(schema), ...shown },
+            [contentType]: contentType.endsWith("json")
+              ? { ...withExample(outputSchema(schema)), ...shown }
+              : { schema: outputSchema(schema), ...shown },
             ...Object.fromEntries(
               Object.entries(also).map(([type, sample]) => [
                 type,
@@ -214,7 +213,9 @@ function problemExample(status: string): Json {
     code,
     requestId: "0193e5c1-7a40-7d5e-9a3b-2f6c8d1e4b70",
     errors:
-      status === "400" ? [{ path: "limit", code: "out_of_range", message: "limit must be at most 1000" }] : [],
+      status === "400"
+        ? [{ path: "limit", code: "out_of_range", message: "limit must be at most 1000" }]
+        : [],
   };
 }
 

@@ -82,16 +82,17 @@ export async function undisturbed(
 
 /** No transaction stands open, nothing is half uploaded, and every stored file belongs to an import. */
 export async function expectNothingLeft(pool: pg.Pool, spoolDir: string): Promise<void> {
-  const open = async (): Promise<number> => {
-    const found = await pool.query<{ open: number }>(
-      `select count(*)::int as open from pg_stat_activity
+  const open = async (): Promise<readonly unknown[]> => {
+    const found = await pool.query(
+      `select application_name, state, wait_event, now() - xact_start as age, left(query, 200) as query
+         from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid()
           and (state like 'idle in transaction%' or (state = 'active' and xact_start < now() - interval '5 seconds'))`,
     );
-    return found.rows[0]?.open ?? 0;
+    return found.rows;
   };
-  for (let tries = 0; tries < 100 && (await open()) > 0; tries += 1) await sleep(50);
-  expect(await open(), "open transactions").to.equal(0);
+  for (let tries = 0; tries < 100 && (await open()).length > 0; tries += 1) await sleep(50);
+  expect(await open(), "open transactions").to.deep.equal([]);
   const named = await pool.query<{ blob_key: string }>(
     "select blob_key from import_jobs where blob_key is not null",
   );

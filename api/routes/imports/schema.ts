@@ -337,7 +337,10 @@ export const watchImport = endpoint({
     },
     204: { description: "The import is over, and `Last-Event-ID` names its last version" },
   },
-  errors: { ...notFound, 429: "`too_many_streams`: you are listening too often at once; `rate_limited`: too many requests" },
+  errors: {
+    ...notFound,
+    429: "`too_many_streams`: you are listening too often at once; `rate_limited`: too many requests",
+  },
 });
 
 function pageOf(item: Joi.Schema): Joi.ObjectSchema {

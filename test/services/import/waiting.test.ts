@@ -156,7 +156,7 @@ describe("an import that waits for a dependency", () => {
     });
 
     it("says so until a part begins, a batch is committed, or the import closes", async () => {
-      const id = await job(250);
+      const id = await job(2500); // enough batches for the note to come before the last
       const ref = { importId: id, attempt: 1 };
       await bench.steps.prepare(ref, bench.context());
       await note(id);
