@@ -80,14 +80,14 @@ export async function undisturbed(
   }
 }
 
-/** No transaction stands open, nothing is half uploaded, and every stored file belongs to an import. */
+/** No transaction stands open (the worker's upkeep makes short ones all the time), nothing is half uploaded, and every stored file belongs to an import. */
 export async function expectNothingLeft(pool: pg.Pool, spoolDir: string): Promise<void> {
   const open = async (): Promise<readonly unknown[]> => {
     const found = await pool.query(
       `select application_name, state, wait_event, now() - xact_start as age, left(query, 200) as query
          from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid()
-          and (state like 'idle in transaction%' or (state = 'active' and xact_start < now() - interval '5 seconds'))`,
+          and (state = 'active' or state like 'idle in transaction%') and xact_start < now() - interval '3 seconds'`,
     );
     return found.rows;
   };
