@@ -17,6 +17,12 @@ const ROWS_AT_ONCE = 5000;
 const NOTES_AT_ONCE = 200;
 /** A pass ends after this, so that a worker that stops is not waited for. */
 const PASS_MS = 20_000;
+/**
+ * While an import is running, the index rests so many times as long as its last pass took: a first import names tens of
+ * thousands of new tracks, and on two cores their documents would cost it a third of its speed. Larger passes are
+ * cheaper, too: a word that comes again is counted once.
+ */
+const REST_BESIDE_IMPORTS = 6;
 /** Looking whether tiers have the right size reads the whole index. */
 const SETTLE_EVERY_MS = 30_000;
 
@@ -31,9 +37,15 @@ interface Note {
 export function searchUpkeep(pool: pg.Pool): () => Promise<number | null> {
   let settledAt = -Infinity;
   let settled = false;
+  let restUntil = -Infinity;
   return () =>
     onlyOnce(pool, ADVISORY_LOCKS.searchIndex, async () => {
-      const updated = await updateSearchIndex(pool);
+      const importing = await isImporting(pool);
+      const begun = performance.now();
+      if (importing && begun < restUntil) return 0;
+      // An import goes on noting names: a pass that ran until none is left would run as long as the import does.
+      const updated = await updateSearchIndex(pool, importing ? 0 : PASS_MS);
+      restUntil = performance.now() + REST_BESIDE_IMPORTS * (performance.now() - begun);
       settled &&= updated === 0;
       if (!settled && performance.now() - settledAt > SETTLE_EVERY_MS) {
         await settleTiers(pool);
@@ -44,12 +56,17 @@ export function searchUpkeep(pool: pg.Pool): () => Promise<number | null> {
     });
 }
 
+async function isImporting(pool: pg.Pool): Promise<boolean> {
+  const { rows } = await pool.query("select from import_jobs where status = 'running' limit 1");
+  return rows.length > 0;
+}
+
 /**
- * Everything that was noted before the call, or as much as a pass has time for. Only for whoever holds the lock of the
+ * Everything that is noted, or as much as there is time for, and some at least. Only for whoever holds the lock of the
  * index. Returns how many catalogue rows that were.
  */
-export async function updateSearchIndex(pool: pg.Pool): Promise<number> {
-  const until = performance.now() + PASS_MS;
+export async function updateSearchIndex(pool: pg.Pool, forMs: number = PASS_MS): Promise<number> {
+  const until = performance.now() + forMs;
   let updated = 0;
   for (;;) {
     const rows = await updateSome(pool);
