@@ -37,11 +37,14 @@ describe("the build that the images run", function () {
   let home: string;
   let database: Awaited<ReturnType<typeof createEmptyDatabase>>;
   let port: number;
+  /** Those of the compose file may be in use here: by another test, or by playlog itself. */
+  let opsPorts: readonly [api: number, worker: number];
 
   before(async () => {
     home = mkdtempSync(path.join(tmpdir(), "playlog-build-test-"));
     database = await createEmptyDatabase();
     port = await freePort();
+    opsPorts = [await freePort(), await freePort()];
     await mkdir(dist, { recursive: true });
   });
 
@@ -70,7 +73,13 @@ describe("the build that the images run", function () {
       NODE_ENV: "production",
       PATH: process.env["PATH"] ?? "",
     };
-    return { ...Object.fromEntries(environment), ...here };
+    const given: Record<string, string> = { ...Object.fromEntries(environment), ...here };
+    for (const [name, opsPort] of [
+      ["OPS_PORT", opsPorts[0]],
+      ["WORKER_OPS_PORT", opsPorts[1]],
+    ] as const)
+      if (name in given) given[name] = String(opsPort);
+    return given;
   };
   const command = (service: string): { readonly nodeOptions: string[]; readonly file: string } => {
     const [node, ...rest] = compose.services[service]?.command ?? [];
