@@ -40,20 +40,33 @@ addFormats.default(ajv);
 ajv.addFormat("hex", /^[0-9a-f]*$/);
 ajv.addSchema(contract, BASE);
 
+/** For a schema that stands in the document, whose references are meant to be the document's. */
+export const compileSchema = (schema: object): ValidateFunction =>
+  ajv.compile(
+    JSON.parse(JSON.stringify(schema).replaceAll('"#/components/', `"${BASE}#/components/`)) as object,
+  );
+
+interface Route {
+  readonly template: string;
+  readonly operations: Readonly<Record<string, Operation>>;
+}
+
 const routes = Object.entries(contract.paths).map(([template, operations]) => ({
   template,
   operations,
   pattern: new RegExp(`^${template.replaceAll(".", "\\.").replaceAll(/\{\w+\}/g, "[^/]+")}$`),
 }));
 
-/** The operation that takes this request; undefined when none does. */
-export function operationOf(method: string, path: string): Operation | undefined {
+function routeOf(path: string): Route | undefined {
   const address = path.split("?", 1)[0] ?? "";
   const fitting = routes.filter(({ pattern }) => pattern.test(address));
   // `/users/me` is an address of its own beside `/users/{id}`.
-  const exact = fitting.find(({ template }) => template === address) ?? fitting[0];
-  return exact?.operations[method.toLowerCase()];
+  return fitting.find(({ template }) => template === address) ?? fitting[0];
 }
+
+/** The operation that takes this request; undefined when none does. */
+export const operationOf = (method: string, path: string): Operation | undefined =>
+  routeOf(path)?.operations[method.toLowerCase()];
 
 const pointer = (...steps: readonly string[]): string =>
   steps.map((step) => `/${encodeURIComponent(step.replaceAll("~", "~0").replaceAll("/", "~1"))}`).join("");
@@ -69,8 +82,9 @@ function validatorOf(place: string): ValidateFunction {
 
 /** What about the answer is not as the document says; null when it is, or when there is no such operation. */
 export function breach({ method, path, status, contentType, body }: Exchange): string | null {
-  const operation = operationOf(method, path);
-  if (operation === undefined) return null;
+  const route = routeOf(path);
+  const operation = route?.operations[method.toLowerCase()];
+  if (route === undefined || operation === undefined) return null;
   const name = `${method} ${path.split("?", 1)[0]} answered ${status}`;
   const response = operation.responses[status];
   if (response === undefined) return `${name}, which the document does not know`;
@@ -80,12 +94,9 @@ export function breach({ method, path, status, contentType, body }: Exchange): s
   const media = response.content[type] ?? response.content["*/*"];
   if (media === undefined) return `${name} as ${type}`;
   if (media.schema === undefined || !/[/+]json$/.test(type)) return null;
-  const [template] = Object.entries(contract.paths).find(([, item]) =>
-    Object.values(item).includes(operation),
-  )!;
   const place = pointer(
     "paths",
-    template,
+    route.template,
     method.toLowerCase(),
     "responses",
     String(status),
@@ -101,15 +112,8 @@ export function breach({ method, path, status, contentType, body }: Exchange): s
   return `${name} with another body than documented: ${problems.join("; ")}`;
 }
 
-const answered = new Set<string>();
-/** Ids of the operations that have answered with success in this process. */
-export const answeredOperations = (): ReadonlySet<string> => answered;
-
 /** Throws when the answer is not as the document says. */
 export function holdToContract(exchange: Exchange): void {
   const problem = breach(exchange);
   if (problem !== null) throw new Error(problem);
-  if (exchange.status >= 300) return;
-  const operation = operationOf(exchange.method, exchange.path);
-  if (operation !== undefined) answered.add(operation.operationId);
 }
