@@ -6,6 +6,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import bcrypt from "bcrypt";
 import { UnavailableError } from "../../utils/errors.js";
+import { Turns } from "../../utils/Turns.js";
 
 /** In code points, after NFKC. */
 export const PASSWORD_LENGTH = { min: 12, max: 256 } as const;
@@ -63,60 +64,30 @@ export class PasswordHasher {
  * late jobs, its turn would come after `maxWaitMs`; one that waited that long is refused then.
  */
 export class Gate {
-  #running = 0;
+  readonly #turns: Turns;
   /** Moving average of how long a job takes. */
   #jobMs = 0;
-  readonly #waiting: Waiter[] = [];
 
   constructor(
     readonly parallel: number,
     readonly maxWaiting: number,
     readonly maxWaitMs: number,
-  ) {}
+  ) {
+    this.#turns = new Turns({ parallel, maxWaiting, maxWaitMs, busy });
+  }
 
   async run<T>(job: () => Promise<T>): Promise<T> {
-    if (this.#running >= this.parallel) await this.#queue();
-    else this.#running += 1;
-    const started = performance.now();
-    try {
-      return await job();
-    } finally {
-      const took = performance.now() - started;
-      this.#jobMs = this.#jobMs === 0 ? took : this.#jobMs * 0.8 + took * 0.2;
-      this.#release();
-    }
-  }
-
-  #queue(): Promise<void> {
-    const expectedMs = ((this.#waiting.length + 1) / this.parallel) * this.#jobMs;
-    if (this.#waiting.length >= this.maxWaiting || expectedMs > this.maxWaitMs) throw busy();
-    return new Promise((resolve, reject) => {
-      const waiter: Waiter = {
-        start: resolve,
-        timer: setTimeout(() => {
-          this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
-          reject(busy());
-        }, this.maxWaitMs),
-      };
-      this.#waiting.push(waiter);
+    if ((this.#turns.ahead / this.parallel) * this.#jobMs > this.maxWaitMs) throw busy();
+    return this.#turns.run(async () => {
+      const started = performance.now();
+      try {
+        return await job();
+      } finally {
+        const took = performance.now() - started;
+        this.#jobMs = this.#jobMs === 0 ? took : this.#jobMs * 0.8 + took * 0.2;
+      }
     });
   }
-
-  /** Hands the place on without ever showing it free, so that a newcomer cannot overtake. */
-  #release(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) {
-      this.#running -= 1;
-      return;
-    }
-    clearTimeout(next.timer);
-    next.start();
-  }
-}
-
-interface Waiter {
-  readonly start: () => void;
-  readonly timer: NodeJS.Timeout;
 }
 
 const busy = (): UnavailableError =>

@@ -13,11 +13,12 @@ import { CATALOGUE } from "../../db/queries/cacheVersions.js";
 import type { CatalogueEntity } from "../../db/models/enums.js";
 import { sqlState } from "../../db/errors.js";
 import type { Reads } from "../../db/replica.js";
+import { runTransaction, type TransactionForm } from "../../db/transaction.js";
 import { UnavailableError, ValidationError } from "../../utils/errors.js";
 import { decodeCursor, encodeCursor, isPositionNumber } from "../../utils/pagination.js";
+import { Turns } from "../../utils/Turns.js";
 import { Finder, type Hit, NAMESAKES, type Place, RUN } from "./Finder.js";
 import { READINGS } from "./ranking.js";
-import { SearchSlots } from "./SearchSlots.js";
 import { type Query, readQuery } from "./words.js";
 
 export interface SearchRequest {
@@ -41,22 +42,27 @@ export interface SearchPage {
   readonly nextCursor: string | null;
 }
 
+/** Searches are the dearest reads that anybody may send, and others need connections, too. */
+const QUEUE = { maxWaiting: 200, maxWaitMs: 2000 } as const;
 /** For one statement. */
 const TIMEOUT_MS = 500;
 /** There is an index for whatever is asked, and none of it should depend on how well the planner knows a table that grows. */
-const BEGIN = `begin read only; set local statement_timeout = ${TIMEOUT_MS}; set local enable_seqscan = off; set local jit = off`;
+const READING: TransactionForm = {
+  begin: `begin read only; set local statement_timeout = ${TIMEOUT_MS}; set local enable_seqscan = off; set local jit = off`,
+  end: "commit",
+};
 /** Well within what one statement has. */
 const ITEMS_AT_ONCE = 250;
 const QUERY_CANCELED = "57014";
 
 export class SearchService {
   readonly #reads: Reads;
-  readonly #slots: SearchSlots;
+  readonly #turns: Turns;
 
   /** At most `parallel` searches hold a connection at once. */
   constructor({ reads, parallel }: { readonly reads: Reads; readonly parallel: number }) {
     this.#reads = reads;
-    this.#slots = new SearchSlots(parallel);
+    this.#turns = new Turns({ parallel, ...QUEUE, busy });
   }
 
   /**
@@ -68,7 +74,7 @@ export class SearchService {
     if (query === null) throw nothingToSearchFor();
     const list = listName(query, entities);
     const place = cursor === undefined ? undefined : decodeCursor(list, cursor, placeOf);
-    return this.#slots.run(() =>
+    return this.#turns.run(() =>
       this.#bounded(async (client) => {
         const finder = new Finder(client, query, entities);
         const { hits, next } = await finder.page(limit, place);
@@ -83,7 +89,7 @@ export class SearchService {
   /** Nothing is written, and no statement lasts. */
   async #bounded<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     try {
-      return await this.#reads.run([CATALOGUE], (pool) => inReading(pool, work));
+      return await this.#reads.run([CATALOGUE], (pool) => runTransaction(pool, READING, work));
     } catch (error) {
       if (sqlState(error) === QUERY_CANCELED) throw tookTooLong(error);
       throw error;
@@ -91,24 +97,7 @@ export class SearchService {
   }
 }
 
-/** A transaction that takes as few round trips as it can. */
-async function inReading<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
-  let broken: Error | undefined;
-  try {
-    await client.query(BEGIN);
-    const result = await work(client);
-    await client.query("commit");
-    return result;
-  } catch (error) {
-    await client.query("rollback").catch((cause: unknown) => {
-      broken = cause instanceof Error ? cause : new Error("rollback failed", { cause });
-    });
-    throw error;
-  } finally {
-    client.release(broken);
-  }
-}
+const busy = (): UnavailableError => new UnavailableError("busy", "Too many searches are under way", 1);
 
 /** In the order of the hits, without those whose row is gone and the index does not know it yet. */
 async function withItems(client: pg.ClientBase, hits: readonly Hit[]): Promise<readonly SearchResult[]> {

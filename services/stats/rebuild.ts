@@ -15,6 +15,7 @@ import {
   playedBetween,
   type YearToBuild,
 } from "../../db/queries/statsBuilds.js";
+import { runTransaction } from "../../db/transaction.js";
 import { ALL_TIME } from "../../db/queries/statsRollups.js";
 import { dayNumber, isTimeZone, localDay, startOfDay } from "../../utils/timeZones.js";
 
@@ -123,21 +124,9 @@ async function inOneSnapshot<T>(
   end: "commit" | "rollback",
   work: (client: PoolClient) => Promise<T>,
 ): Promise<T> {
-  const client = await pool.connect();
-  let broken: Error | undefined;
   try {
-    await client.query("begin isolation level repeatable read");
-    try {
-      const result = await work(client);
-      await client.query(end);
-      return result;
-    } catch (error) {
-      await client.query("rollback").catch((cause: unknown) => {
-        broken = cause instanceof Error ? cause : new Error("rollback failed", { cause });
-      });
-      throw sqlState(error) === UNKNOWN_ZONE ? new UnknownTimeZoneError() : error;
-    }
-  } finally {
-    client.release(broken);
+    return await runTransaction(pool, { begin: "begin isolation level repeatable read", end }, work);
+  } catch (error) {
+    throw sqlState(error) === UNKNOWN_ZONE ? new UnknownTimeZoneError() : error;
   }
 }

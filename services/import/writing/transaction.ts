@@ -2,10 +2,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Pool, PoolClient } from "pg";
 import { brokenConstraint, sqlState } from "../../../db/errors.js";
+import { runTransaction, type TransactionForm } from "../../../db/transaction.js";
 
 /** Lost against another transaction; the same work succeeds on another try: conflict, deadlock, lock timeout. */
 const LOST = new Set(["40001", "40P01", "55P03"]);
 const TRIES = 6;
+const PLAIN: TransactionForm = { begin: "begin", end: "commit" };
 
 /**
  * Runs `work` between BEGIN and COMMIT. A transaction that lost against another is run again from its start;
@@ -19,31 +21,11 @@ export async function inTransaction<T>(
 ): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await once(pool, work);
+      return await runTransaction(pool, PLAIN, work);
     } catch (error) {
       if (attempt >= tries || !LOST.has(sqlState(error) ?? "")) throw error;
       await sleep(20 * 2 ** attempt * (0.5 + Math.random()));
     }
-  }
-}
-
-async function once<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
-  let broken: Error | undefined;
-  try {
-    await client.query("begin");
-    try {
-      const result = await work(client);
-      await client.query("commit");
-      return result;
-    } catch (error) {
-      await client.query("rollback").catch((cause: unknown) => {
-        broken = cause instanceof Error ? cause : new Error("rollback failed", { cause });
-      });
-      throw error;
-    }
-  } finally {
-    client.release(broken);
   }
 }
 
