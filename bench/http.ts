@@ -134,6 +134,7 @@ async function inTurns<T extends string>(
   names: readonly T[],
   measure: (name: T) => Promise<Measured>,
 ): Promise<Record<T, Measured[]>> {
+  // Object.fromEntries forgets which names there are.
   const results = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<T, Measured[]>;
   for (let round = 0; round < rounds; round += 1) {
     const turn = names.map((_, index) => names[(index + round) % names.length]!);

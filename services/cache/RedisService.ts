@@ -218,6 +218,7 @@ export class RedisService {
     const known = this.#scripts.get(name);
     if (known !== undefined) return known;
     this.#client.defineCommand(name, { lua });
+    // Its type knows nothing of a command that was defined a moment ago.
     const methods = this.#client as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
     const command = (...args: readonly (string | number)[]) => methods[name]!(...args);
     this.#scripts.set(name, command);
