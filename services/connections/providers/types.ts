@@ -1,0 +1,55 @@
+/** What a provider's client offers to a sync, and what it is given. The clients know no database and no queue. */
+import type { ConnectionProvider, PlaySource } from "../../../db/models/enums.js";
+import type { PartContext, Verdict } from "../../import/types.js";
+
+/** How the records of a live API are judged: as those of a file are, without the file. */
+export interface LiveFormat {
+  /** As it stands in import_parts.format. */
+  readonly name: string;
+  readonly source: PlaySource;
+  /** Pure: same record and context, same verdict. */
+  judge(record: unknown, context: PartContext): Verdict;
+  /** The record as text for the ledger, without personal fields, at most 1 KB. */
+  excerpt(record: unknown): string;
+}
+
+/** The account at the provider, and the way to its secrets. */
+export interface SyncAccess {
+  readonly account: string;
+  /**
+   * A token good for now, refreshed when it is about to end; null for providers that need none. `refused`: a token the
+   * provider did not take, which is then refreshed whatever its age. Throws ReauthNeededError.
+   */
+  token(refused?: string): Promise<string | null>;
+}
+
+export interface PageRequest {
+  readonly access: SyncAccess;
+  /** As the last page of this connection left it; null before the first. Checked by the client, for it may be old. */
+  readonly cursor: Readonly<Record<string, unknown>> | null;
+  /** Unix milliseconds, stored before the first try at this page: a page fetched again is fetched at the same time. */
+  readonly polledAt: number;
+  readonly signal: AbortSignal;
+}
+
+export interface SyncPage {
+  /** As the provider gave them. */
+  readonly records: readonly unknown[];
+  /** Where the next page begins; is stored with these records, or not at all. */
+  readonly cursor: Readonly<Record<string, unknown>>;
+  /** Whether there is another page to fetch now. */
+  readonly more: boolean;
+  /** Unix milliseconds; a stretch of time that the provider no longer tells anything about. */
+  readonly gap: { readonly from: number; readonly until: number } | null;
+}
+
+/** One provider with pages of plays. At most one request to the provider for each page. */
+export interface SyncProvider {
+  readonly provider: ConnectionProvider;
+  readonly format: LiveFormat;
+  /**
+   * Throws RateLimitedError (wait, then the same again), ReauthNeededError (only the user can help) or ProviderError
+   * (`retryable`: the same may succeed later).
+   */
+  page(request: PageRequest): Promise<SyncPage>;
+}
