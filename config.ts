@@ -7,6 +7,14 @@
 import path from "node:path";
 import Joi from "joi";
 import { proxyList, type Rates, rangesOf, rateSchemas, ratesOf } from "./utils/limitSettings.js";
+import {
+  type ProviderSettings,
+  providerSchemas,
+  providersOf,
+  togetherOnly,
+  type TokenKey,
+  tokenKeysOf,
+} from "./utils/providerSettings.js";
 
 export interface Config {
   readonly home: string;
@@ -76,6 +84,9 @@ export interface Config {
     readonly eventsPollMs: number;
     readonly eventsKeepAliveMs: number;
   };
+  readonly providers: ProviderSettings;
+  /** Encrypt what users' accounts at providers are opened with, the first for new ones; none: one is made and kept in `home`. */
+  readonly tokenKeys: readonly TokenKey[];
   readonly limits: {
     readonly enabled: boolean;
     /** Addresses and CIDR ranges. */
@@ -160,6 +171,7 @@ const schema = Joi.object({
   EVENT_STREAMS_PER_USER: whole(1, 10_000).default(20),
   EVENTS_POLL_MS: whole(10, 60_000).default(500),
   EVENTS_KEEP_ALIVE_MS: whole(100, 600_000).default(15_000),
+  ...providerSchemas,
   RATE_LIMIT: Joi.string().valid("on", "off").default("on"),
   ...rateSchemas,
   TRUSTED_PROXIES: proxyList,
@@ -186,13 +198,14 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     const value = env[name];
     if (value !== undefined && value !== "") given[name] = value;
   }
-  const result: Joi.ValidationResult<unknown> = schema.validate(given, { abortEarly: false });
+  const result: Joi.ValidationResult<unknown> = togetherOnly(schema).validate(given, { abortEarly: false });
   const problems = (result.error?.details ?? []).map((detail) => describe(detail));
   if (problems.length > 0) throw new ConfigError(problems);
 
   const settings = result.value as Record<string, string | number | undefined>;
   const num = (name: string): number => Number(settings[name]);
   const text = (name: string): string => String(settings[name]);
+  const optional = (name: string): string | undefined => settings[name]?.toString();
   const url = (name: string): string | undefined =>
     settings[name] === undefined ? undefined : text(name).replace(/\/+$/, "");
   const jwtSecret = settings["JWT_SECRET"] === undefined ? {} : { jwtSecret: text("JWT_SECRET") };
@@ -261,6 +274,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       eventsPollMs: num("EVENTS_POLL_MS"),
       eventsKeepAliveMs: num("EVENTS_KEEP_ALIVE_MS"),
     },
+    providers: providersOf(optional),
+    tokenKeys: tokenKeysOf(optional),
     limits: {
       enabled: text("RATE_LIMIT") === "on",
       trustedProxies: rangesOf(text("TRUSTED_PROXIES")),
@@ -301,9 +316,17 @@ function describe(detail: Joi.ValidationErrorItem): string {
       return `${name} must be a port from 0 to 65535`;
     case "string.uriCustomScheme":
       return `${name} must be a URL that starts with ${String(detail.context?.["scheme"]).split("|").join(": or ")}:`;
+    case "object.and":
+    case "object.with":
+      return `${togetherWith(detail)} must be set, too`;
+    case "object.without":
+      return `${detail.context?.["main"]} and ${detail.context?.["peer"]} exclude each other`;
     case "string.pattern.name":
       return `${name} must have the form ${detail.context?.["name"]}`;
     default:
       return `${name} is not valid (${detail.type})`;
   }
 }
+
+const togetherWith = ({ context }: Joi.ValidationErrorItem): string =>
+  [context?.["missing"] ?? context?.["peer"]].flat().join(" and ");

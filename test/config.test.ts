@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect } from "chai";
@@ -8,6 +9,11 @@ const REQUIRED = {
   REDIS_URL: "redis://localhost:6379",
   TEMPORAL_ADDRESS: "localhost:7233",
 };
+
+const randomKey = (byte: number): string => Buffer.alloc(32, byte).toString("base64");
+
+const ecKey = (namedCurve: string): string =>
+  generateKeyPairSync("ec", { namedCurve }).privateKey.export({ type: "pkcs8", format: "pem" }).toString();
 
 function problems(env: Readonly<Record<string, string>>): readonly string[] {
   try {
@@ -66,6 +72,64 @@ describe("loadConfig", () => {
     expect(loadConfig(REQUIRED).limits).to.deep.include({ enabled: true, trustedProxies: [] });
   });
 
+  it("knows the providers that are set up, and the keys of tokens", () => {
+    const none = loadConfig(REQUIRED);
+    expect(none.tokenKeys).to.deep.equal([]);
+    expect(none.providers).to.deep.equal({
+      timeoutMs: 10_000,
+      responseMaxBytes: 16 * 1024 ** 2,
+      pagesMax: 200,
+      spotify: undefined,
+      youtube: undefined,
+      listenbrainz: { url: "https://api.listenbrainz.org" },
+      lastfm: undefined,
+      apple: undefined,
+    });
+    const { providers, tokenKeys } = loadConfig({
+      ...REQUIRED,
+      TOKEN_KEYS: `new:${randomKey(1)}, old.1:${randomKey(2)}`,
+      SPOTIFY_CLIENT_ID: "abc",
+      SPOTIFY_API_URL: "http://127.0.0.1:9/",
+      GOOGLE_CLIENT_ID: "id",
+      GOOGLE_CLIENT_SECRET: "secret",
+      LASTFM_API_KEY: "key",
+      APPLE_TEAM_ID: "TEAM",
+      APPLE_KEY_ID: "KEY",
+      APPLE_PRIVATE_KEY: ecKey("P-256").replaceAll("\n", "\\n"),
+    });
+    expect(tokenKeys.map(({ id, key }) => [id, key.length, key[0]])).to.deep.equal([
+      ["new", 32, 1],
+      ["old.1", 32, 2],
+    ]);
+    expect(providers.spotify).to.deep.equal({
+      clientId: "abc",
+      apiUrl: "http://127.0.0.1:9",
+      accountsUrl: "https://accounts.spotify.com",
+    });
+    expect(providers.youtube).to.include({
+      clientSecret: "secret",
+      tokenUrl: "https://oauth2.googleapis.com",
+    });
+    expect(providers.lastfm).to.deep.equal({ apiKey: "key", url: "https://ws.audioscrobbler.com" });
+    expect(providers.apple).to.include({ teamId: "TEAM", keyId: "KEY" });
+    const apple = loadConfig({ ...REQUIRED, APPLE_DEVELOPER_TOKEN: "a.b.c" }).providers.apple;
+    expect(apple).to.deep.equal({ url: "https://api.music.apple.com", developerToken: "a.b.c" });
+  });
+
+  it("says which settings of a provider are missing", () => {
+    expect(problems({ ...REQUIRED, SPOTIFY_CLIENT_SECRET: "x" })).to.deep.equal([
+      "SPOTIFY_CLIENT_ID must be set, too",
+    ]);
+    expect(problems({ ...REQUIRED, GOOGLE_CLIENT_ID: "x", APPLE_KEY_ID: "x" })).to.deep.equal([
+      "GOOGLE_CLIENT_SECRET must be set, too",
+      "APPLE_TEAM_ID and APPLE_PRIVATE_KEY must be set, too",
+    ]);
+    const apple = { APPLE_TEAM_ID: "T", APPLE_KEY_ID: "K", APPLE_PRIVATE_KEY: ecKey("P-384") };
+    expect(problems({ ...REQUIRED, ...apple })[0]).to.match(/^APPLE_PRIVATE_KEY must have the form/);
+    const both = { ...apple, APPLE_PRIVATE_KEY: ecKey("P-256"), APPLE_DEVELOPER_TOKEN: "t" };
+    expect(problems({ ...REQUIRED, ...both })[0]).to.include("exclude each other");
+  });
+
   it("takes an empty value for none, and ignores what is not its own", () => {
     const config = loadConfig({ ...REQUIRED, PORT: "", JWT_SECRET: "", PATH: "/bin", PORTS: "x" });
     expect(config.http.port).to.equal(3000);
@@ -122,6 +186,11 @@ describe("loadConfig", () => {
     ["TRUSTED_PROXIES", "proxy.example.org"],
     ["TRUSTED_PROXIES", "loopback,"],
     ["JWT_PREVIOUS_SECRETS", `${"a".repeat(32)},short`],
+    ["TOKEN_KEYS", randomKey(1)],
+    ["TOKEN_KEYS", `a:${Buffer.alloc(31).toString("base64")}`],
+    ["TOKEN_KEYS", `a:${randomKey(1)},a:${randomKey(2)}`],
+    ["SPOTIFY_API_URL", "ftp://example.org"],
+    ["LASTFM_API_KEY", "two words"],
   ];
   for (const [name, value] of bad) {
     it(`refuses ${name}=${value}`, () => {
