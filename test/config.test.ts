@@ -79,6 +79,7 @@ describe("loadConfig", () => {
       timeoutMs: 10_000,
       responseMaxBytes: 16 * 1024 ** 2,
       pagesMax: 200,
+      ownOrigins: [],
       spotify: undefined,
       youtube: undefined,
       listenbrainz: { url: "https://api.listenbrainz.org" },
@@ -101,6 +102,7 @@ describe("loadConfig", () => {
       ["new", 32, 1],
       ["old.1", 32, 2],
     ]);
+    expect(providers.ownOrigins).to.deep.equal(["http://127.0.0.1:9"]);
     expect(providers.spotify).to.deep.equal({
       clientId: "abc",
       apiUrl: "http://127.0.0.1:9",

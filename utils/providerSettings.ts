@@ -9,6 +9,8 @@ export interface ProviderSettings {
   readonly responseMaxBytes: number;
   /** Pages that one sync asks for at most. */
   readonly pagesMax: number;
+  /** Of the addresses that were set, as `URL.origin` writes them; none while all are the providers' own. */
+  readonly ownOrigins: readonly string[];
   /** Without a secret it is a public client: PKCE alone proves that the code is its own. */
   readonly spotify:
     | {
@@ -103,14 +105,7 @@ export const providerSchemas: Readonly<Record<string, Joi.Schema>> = {
   APPLE_TEAM_ID: word(),
   APPLE_KEY_ID: word(),
   APPLE_PRIVATE_KEY: formed(PRIVATE_KEY_FORM, isApplesKey),
-  SPOTIFY_API_URL: baseUrl("https://api.spotify.com"),
-  SPOTIFY_ACCOUNTS_URL: baseUrl("https://accounts.spotify.com"),
-  LISTENBRAINZ_URL: baseUrl("https://api.listenbrainz.org"),
-  LASTFM_URL: baseUrl("https://ws.audioscrobbler.com"),
-  APPLE_MUSIC_URL: baseUrl("https://api.music.apple.com"),
-  GOOGLE_API_URL: baseUrl("https://dataportability.googleapis.com"),
-  GOOGLE_ACCOUNTS_URL: baseUrl("https://accounts.google.com"),
-  GOOGLE_TOKEN_URL: baseUrl("https://oauth2.googleapis.com"),
+  ...Object.fromEntries(Object.entries(BASE_URLS).map(([setting, url]) => [setting, baseUrl(url)])),
   PROVIDER_TIMEOUT_MS: whole(100, 600_000).default(10_000),
   PROVIDER_RESPONSE_MAX_BYTES: whole(1024, 1024 * MIB).default(16 * MIB),
   SYNC_PAGES_MAX: whole(1, 100_000).default(200),
@@ -134,6 +129,9 @@ export function providersOf(given: Given): ProviderSettings {
     timeoutMs: Number(given("PROVIDER_TIMEOUT_MS")),
     responseMaxBytes: Number(given("PROVIDER_RESPONSE_MAX_BYTES")),
     pagesMax: Number(given("SYNC_PAGES_MAX")),
+    ownOrigins: [
+      ...new Set(Object.entries(BASE_URLS).flatMap(([setting, usual]) => ownOrigin(text(setting), usual))),
+    ],
     spotify:
       given("SPOTIFY_CLIENT_ID") === undefined
         ? undefined
@@ -162,6 +160,11 @@ export function providersOf(given: Given): ProviderSettings {
         : { apiKey: text("LASTFM_API_KEY"), url: url("LASTFM_URL") },
     apple: appleOf(given, url("APPLE_MUSIC_URL")),
   };
+}
+
+function ownOrigin(url: string, usual: string): string[] {
+  const { origin } = new URL(url);
+  return origin === usual ? [] : [origin];
 }
 
 function appleOf(given: Given, url: string): AppleSettings | undefined {
