@@ -53,3 +53,23 @@ export interface SyncProvider {
    */
   page(request: PageRequest): Promise<SyncPage>;
 }
+
+/** What somebody shows when they connect an account: a token or a name, or both. */
+export interface AccountClaim {
+  /** Access token, user token, or the token of a ListenBrainz account. */
+  readonly token: string | null;
+  readonly username: string | null;
+}
+
+export interface IdentifiedAccount {
+  /** As the provider writes it; stays the same while the account does. */
+  readonly account: string;
+  /** Whether the claim shows that the account is theirs: a name alone shows nothing. */
+  readonly proven: boolean;
+}
+
+/**
+ * Asks the provider whose account it is. Throws RateLimitedError, ReauthNeededError (the token is not taken, or there is no
+ * such account) or ProviderError.
+ */
+export type IdentifyAccount = (claim: AccountClaim, signal?: AbortSignal) => Promise<IdentifiedAccount>;
