@@ -313,11 +313,15 @@ create table connections (
   version integer default 1 not null,
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
+  proven boolean default false not null,
+  refusals smallint default 0 not null,
+  refused_since timestamp with time zone,
   constraint connections_pkey PRIMARY KEY (id),
   constraint connections_once UNIQUE (user_id, provider, account),
   constraint connections_interval CHECK (((every_minutes >= 1) AND (every_minutes <= 44640))),
   constraint connections_known_provider CHECK ((provider = ANY (ARRAY['spotify'::text, 'apple'::text, 'youtube'::text, 'listenbrainz'::text, 'lastfm'::text]))),
   constraint connections_known_status CHECK ((status = ANY (ARRAY['active'::text, 'needs_reauth'::text, 'paused'::text, 'unavailable'::text]))),
+  constraint connections_refusals CHECK (((refusals >= 0) AND ((refusals = 0) = (refused_since IS NULL)))),
   constraint connections_token_has_key CHECK (((token_key_id IS NOT NULL) OR ((access_token IS NULL) AND (refresh_token IS NULL)))),
   constraint connections_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
@@ -523,6 +527,20 @@ create table listening_history (
   constraint plays_user FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
 
+create table oauth_states (
+  state_hash bytea not null,
+  user_id uuid not null,
+  session_id uuid not null,
+  provider text not null,
+  verifier bytea not null,
+  verifier_key_id text not null,
+  created_at timestamp with time zone default now() not null,
+  constraint oauth_states_pkey PRIMARY KEY (state_hash),
+  constraint oauth_states_known_provider CHECK ((provider = ANY (ARRAY['spotify'::text, 'youtube'::text]))),
+  constraint oauth_states_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id) ON DELETE CASCADE,
+  constraint oauth_states_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+
 create table play_link_overrides (
   user_id uuid not null,
   first_key bytea not null,
@@ -726,6 +744,7 @@ CREATE INDEX api_tokens_user ON public.api_tokens USING btree (user_id);
 CREATE INDEX artist_aliases_artist ON public.artist_aliases USING btree (artist_id);
 CREATE INDEX artists_by_popularity ON public.artists USING btree (popularity DESC, id DESC);
 CREATE INDEX catalogue_merges_into ON public.catalogue_merges USING btree (entity, into_id);
+CREATE UNIQUE INDEX connections_proven_once ON public.connections USING btree (provider, account) WHERE proven;
 CREATE INDEX deleted_plays_loose ON public.deleted_plays USING btree (user_id, loose_key, start_earliest);
 CREATE INDEX external_ids_entity ON public.external_ids USING btree (entity, entity_id);
 CREATE INDEX idempotency_keys_age ON public.idempotency_keys USING btree (created_at);
@@ -740,6 +759,8 @@ CREATE INDEX plays_by_import ON public.listening_history USING btree (import_job
 CREATE INDEX plays_by_time ON public.listening_history USING btree (user_id, played_at DESC, id DESC);
 CREATE INDEX plays_by_track ON public.listening_history USING btree (track_id, user_id, played_at DESC);
 CREATE INDEX plays_linked ON public.listening_history USING btree (duplicate_of) WHERE (duplicate_of IS NOT NULL);
+CREATE INDEX oauth_states_of_session ON public.oauth_states USING btree (session_id);
+CREATE INDEX oauth_states_of_user ON public.oauth_states USING btree (user_id, created_at);
 CREATE INDEX search_documents_name ON public.search_documents USING btree (hashtextextended(name, (0)::bigint), tier);
 CREATE INDEX search_documents_popular_words ON public.search_documents USING gin (words) WITH (fastupdate=off) WHERE (tier <= 1);
 CREATE INDEX search_documents_top_words ON public.search_documents USING gin (words) WITH (fastupdate=off) WHERE (tier = 0);
@@ -749,6 +770,7 @@ CREATE INDEX sessions_expired ON public.sessions USING btree (expires_at);
 CREATE INDEX sessions_revoked ON public.sessions USING btree (revoked_at) WHERE (revoked_at IS NOT NULL);
 CREATE INDEX sessions_user ON public.sessions USING btree (user_id, created_at DESC);
 CREATE INDEX stats_moves_by_user ON public.stats_moves USING btree (user_id);
+CREATE INDEX track_aliases_title ON public.track_aliases USING btree (title_key);
 CREATE INDEX track_aliases_track ON public.track_aliases USING btree (track_id);
 CREATE INDEX track_artists_artist ON public.track_artists USING btree (artist_id);
 CREATE INDEX tracks_by_popularity ON public.tracks USING btree (popularity DESC, id DESC);
@@ -799,8 +821,11 @@ comment on table cache_versions is 'Grows with each change to what cached answer
 comment on column cache_versions.owner is 'the user whose data the topic is about, without a foreign key because of the nil UUID: of everybody; users_gone removes the rows';
 comment on table catalogue_merges is 'Ids that were merged away, and the ids they stand for now. Never a chain: into_id is always there.';
 comment on column catalogue_merges.into_id is 'without a foreign key, for its target depends on entity: whoever merges keeps it true';
+comment on index connections_proven_once is 'who has shown that an account is theirs is the only one; a name that anybody can follow is nobody''s';
 comment on table connections is 'A user''s account at a provider, for periodic sync.';
 comment on column connections.access_token is 'AES-256-GCM, with refresh_token, under the key named by token_key_id';
+comment on column connections.proven is 'the provider has said that whoever connected it holds the account';
+comment on column connections.refusals is 'how often in a row, since refused_since, the provider would not renew the access; several over a day mean that it was taken back';
 comment on table deleted_plays is 'Plays their owner deleted. An import that brings one again, or another sighting of it, adds nothing.';
 comment on column deleted_plays.loose_key is 'of the track as it was when the play was deleted: with the ranges, what another sighting is recognised by';
 comment on column deleted_plays.end_earliest is 'with end_latest: the range the end can lie in; null where the source told no end';
@@ -845,6 +870,8 @@ comment on function note_alias() is 'for each row: only editors write aliases, a
 comment on function note_artist_update() is 'by except and not by a join: its plan is kept, and one made for a single row would compare each of many with each other';
 comment on function note_catalogue_insert() is 'once a statement; in pieces, so that a row of search_changes is a bounded piece of work';
 comment on function note_moved_plays() is 'a trigger, because a merge moves the plays of everybody by foreign keys and announces no history';
+comment on table oauth_states is 'Authorizations that were begun and have not come back. A row goes when its state comes back, so that it does so once.';
+comment on column oauth_states.verifier is 'of PKCE, AES-256-GCM under the key named by verifier_key_id';
 comment on table play_link_overrides is 'Pairs of plays that their owner says are two, however alike they look: they are never linked again.';
 comment on column play_link_overrides.first_key is 'with second_key: the source keys, the lesser first; no foreign keys, for the plays may be undone and imported again';
 comment on table popularity_state is 'One row: how far the popularity of the catalogue is up to date. See services/catalog/popularity.ts.';

@@ -9,16 +9,18 @@
  */
 import { createHash } from "node:crypto";
 import type pg from "pg";
+import type { CatalogueEntity } from "../models/enums.js";
 
 export interface ListenFilters {
   readonly userId: string;
   /** `from <= playedAt < until` */
   readonly from?: Date;
   readonly until?: Date;
+  /** Ids, of now or of what was merged away since. */
   readonly artistId?: number;
   readonly trackId?: number;
   readonly albumId?: number;
-  /** Normalised names, see services/catalog/keys.ts. */
+  /** Normalised names, see services/catalog/keys.ts; former ones find what has another name now. */
   readonly artistKey?: string;
   readonly titleKey?: string;
   /** Families; a play of any of them fits. */
@@ -121,10 +123,11 @@ function select(filters: ListenFilters, hidePrivate: boolean, values: Values): S
   if (!filters.includeDuplicates) conditions.push("h.duplicate_of is null");
   where(filters.from, (at) => `h.played_at >= ${at}::timestamptz`);
   where(filters.until, (at) => `h.played_at < ${at}::timestamptz`);
-  where(filters.artistId, (id) => `h.artist_id = ${id}::bigint`);
-  where(filters.trackId, (id) => `h.track_id = ${id}::bigint`);
-  where(filters.albumId, (id) => `h.album_id = ${id}::bigint`);
-  where(filters.artistKey, (key) => `h.artist_id = (select id from artists where name_key = ${key})`);
+  where(filters.artistId, (id) => `h.artist_id = ${standsFor("artist", id)}`);
+  where(filters.trackId, (id) => `h.track_id = ${standsFor("track", id)}`);
+  where(filters.albumId, (id) => `h.album_id = ${standsFor("album", id)}`);
+  // Beside a title it says which tracks are meant.
+  if (filters.titleKey === undefined) where(filters.artistKey, (key) => `h.artist_id = ${artistNamed(key)}`);
   where(filters.sources, (families) => `h.source = any (${families}::play_source[])`);
   where(filters.importId, (id) => `h.import_job_id = ${id}::uuid`);
   where(filters.counted, (flag) => `h.counted = ${flag}::boolean`);
@@ -140,16 +143,31 @@ const ofUser = (filters: ListenFilters, userId: string): string =>
     ? `(h.user_id = ${userId}::uuid) is true`
     : `h.user_id = ${userId}`;
 
-/** Every play on an album has its pair in album_tracks, whoever wrote it. */
-function candidateTracks({ titleKey, albumId }: ListenFilters, values: Values): string | null {
+/**
+ * Every play on an album has its pair in album_tracks, whoever wrote it. A track that had the title before is meant, too;
+ * by title and artist also one that has another artist now: what an import would file under the two.
+ */
+function candidateTracks({ titleKey, artistKey, albumId }: ListenFilters, values: Values): string | null {
   const onAlbum =
     albumId === undefined
       ? null
-      : `select track_id as id from album_tracks where album_id = ${values.add(albumId)}::bigint`;
+      : `select track_id as id from album_tracks where album_id = ${standsFor("album", values.add(albumId))}`;
   if (titleKey === undefined) return onAlbum;
-  const named = `select id from tracks where title_key = ${values.add(titleKey)}`;
-  return onAlbum === null ? named : `${named} and id in (${onAlbum})`;
+  const ofArtist = artistKey === undefined ? "" : `and artist_id = ${artistNamed(values.add(artistKey))}`;
+  const title = values.add(titleKey);
+  const named = `select id from tracks where title_key = ${title} ${ofArtist}
+                 union select track_id from track_aliases where title_key = ${title} ${ofArtist}`;
+  return onAlbum === null ? named : `select id from (${named}) t where id in (${onAlbum})`;
 }
+
+/** SQL of an id: the one given, or what that was merged into. Looked up once a statement. */
+const standsFor = (entity: CatalogueEntity, id: string): string =>
+  `coalesce((select into_id from catalogue_merges where entity = '${entity}' and old_id = ${id}::bigint), ${id}::bigint)`;
+
+/** SQL of the id of the artist that has this name, or had it. No name is both. */
+const artistNamed = (key: string): string => `(
+  select id from artists where name_key = ${key}
+  union all select artist_id from artist_aliases where name_key = ${key} limit 1)`;
 
 /** The statement behind `listenPage`; exported so that a test can look at its plan. */
 export function listenPageStatement(request: ListenPageRequest): Statement {

@@ -15,14 +15,14 @@ const NAME_MAX_BYTES = 1000;
 const query = Joi.object<HistoryQuery>({
   from: instant().description("Only plays that started at or after this point in time"),
   until: instant().description("Only plays that started before this point in time"),
-  artistId: idParam(),
-  trackId: idParam(),
-  albumId: idParam(),
+  artistId: idParam().description("The id of one that was merged into another one stands for that one"),
+  trackId: idParam().description("As artistId"),
+  albumId: idParam().description("As artistId"),
   artist: text(NAME_MAX_BYTES).description(
-    "Name of the artist; case, quotes, hyphens and spaces do not matter",
+    "Name of the artist, now or before; case, quotes, hyphens and spaces do not matter",
   ),
   track: text(NAME_MAX_BYTES).description(
-    "Title of the track; case, quotes, hyphens and spaces do not matter",
+    "Title of the track, now or before; case, quotes, hyphens and spaces do not matter",
   ),
   source: Joi.string()
     .valid(...SOURCE_FILTERS)
