@@ -50,6 +50,18 @@ const KEY_FORM = "id:base64 of 32 bytes, with commas between keys and no id twic
 const PRIVATE_KEY_FORM = "a PEM private key on the curve P-256, its line breaks written as \\n";
 const MIB = 1024 ** 2;
 
+/** By setting, the providers' own. */
+const BASE_URLS = {
+  SPOTIFY_API_URL: "https://api.spotify.com",
+  SPOTIFY_ACCOUNTS_URL: "https://accounts.spotify.com",
+  LISTENBRAINZ_URL: "https://api.listenbrainz.org",
+  LASTFM_URL: "https://ws.audioscrobbler.com",
+  APPLE_MUSIC_URL: "https://api.music.apple.com",
+  GOOGLE_API_URL: "https://dataportability.googleapis.com",
+  GOOGLE_ACCOUNTS_URL: "https://accounts.google.com",
+  GOOGLE_TOKEN_URL: "https://oauth2.googleapis.com",
+} as const;
+
 const baseUrl = (url: string) =>
   Joi.string()
     .uri({ scheme: ["http", "https"] })
@@ -61,8 +73,8 @@ const word = () =>
     .max(4096)
     .pattern(/^[\x21-\x7e]+$/, "printable ASCII without spaces");
 
-/** Null for text that is no list of keys. */
-function keysIn(text: string): TokenKey[] | null {
+/** As in TOKEN_KEYS; null for text that is no list of keys. */
+export function parseTokenKeys(text: string): TokenKey[] | null {
   const keys = text.split(",").map((entry) => {
     const [id = "", encoded = "", ...more] = entry.trim().split(":");
     return { id, encoded, key: Buffer.from(encoded, "base64"), more };
@@ -95,7 +107,7 @@ const formed = (form: string, fits: (text: string) => boolean) =>
   );
 
 export const providerSchemas: Readonly<Record<string, Joi.Schema>> = {
-  TOKEN_KEYS: formed(KEY_FORM, (text) => keysIn(text) !== null),
+  TOKEN_KEYS: formed(KEY_FORM, (text) => parseTokenKeys(text) !== null),
   SPOTIFY_CLIENT_ID: word(),
   SPOTIFY_CLIENT_SECRET: word(),
   GOOGLE_CLIENT_ID: word(),
@@ -176,4 +188,5 @@ function appleOf(given: Given, url: string): AppleSettings | undefined {
 }
 
 /** The keys of a valid `TOKEN_KEYS`, of which the first encrypts; none without one. */
-export const tokenKeysOf = (given: Given): readonly TokenKey[] => keysIn(given("TOKEN_KEYS") ?? "") ?? [];
+export const tokenKeysOf = (given: Given): readonly TokenKey[] =>
+  parseTokenKeys(given("TOKEN_KEYS") ?? "") ?? [];
