@@ -20,6 +20,9 @@ export class Connection extends BaseModel {
   declare syncCursor: Record<string, unknown> | null;
   declare everyMinutes: number;
   declare paused: boolean;
+  declare proven: boolean;
+  declare refusals: number;
+  declare refusedSince: Date | null;
   declare version: number;
   declare createdAt: Date;
   declare updatedAt: Date;

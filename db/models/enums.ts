@@ -53,6 +53,10 @@ export type CreditRole = (typeof CREDIT_ROLES)[number];
 export const CONNECTION_PROVIDERS = ["spotify", "apple", "youtube", "listenbrainz", "lastfm"] as const;
 export type ConnectionProvider = (typeof CONNECTION_PROVIDERS)[number];
 
+/** Those whose accounts are connected by going there and agreeing. */
+export const OAUTH_PROVIDERS = ["spotify", "youtube"] as const satisfies readonly ConnectionProvider[];
+export type OAuthProvider = (typeof OAUTH_PROVIDERS)[number];
+
 export const CONNECTION_STATUSES = ["active", "needs_reauth", "paused", "unavailable"] as const;
 export type ConnectionStatus = (typeof CONNECTION_STATUSES)[number];
 

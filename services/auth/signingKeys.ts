@@ -1,7 +1,7 @@
 /** The secret behind access and refresh tokens: from the settings, or made once and kept in the home folder. */
 import { type KeyObject, createSecretKey, randomBytes } from "node:crypto";
-import { link, mkdir, open, readFile, rm } from "node:fs/promises";
 import path from "node:path";
+import { keptText } from "../../utils/keptFile.js";
 
 const MIN_BYTES = 32;
 const FILE = "jwt-secret";
@@ -39,41 +39,11 @@ export async function loadSigningKeys(
 }
 
 async function keptSecret(home: string): Promise<string> {
-  const target = path.join(home, FILE);
-  const found = await readIfThere(target);
-  if (found !== null && Buffer.byteLength(found) < MIN_BYTES) {
+  const secret = await keptText(home, FILE, () => randomBytes(48).toString("base64url"));
+  if (Buffer.byteLength(secret) < MIN_BYTES) {
     throw new Error(
-      `${target} is damaged: it needs at least ${MIN_BYTES} bytes. Without it a new one is made`,
+      `${path.join(home, FILE)} is damaged: it needs at least ${MIN_BYTES} bytes. Without it a new one is made`,
     );
   }
-  if (found !== null) return found;
-  await mkdir(home, { recursive: true });
-  const draft = path.join(home, `.${FILE}.${process.pid}.${randomBytes(6).toString("hex")}`);
-  try {
-    const file = await open(draft, "wx", 0o600);
-    try {
-      await file.writeFile(`${randomBytes(48).toString("base64url")}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    // Whole or not at all, and never over one that is there: the first link wins, the others read it.
-    await link(draft, target).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") throw error;
-    });
-  } finally {
-    await rm(draft, { force: true });
-  }
-  const kept = await readIfThere(target);
-  if (kept === null) throw new Error(`${target} vanished while it was being made`);
-  return kept;
-}
-
-async function readIfThere(file: string): Promise<string | null> {
-  try {
-    return (await readFile(file, "utf8")).trim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw error;
-  }
+  return secret;
 }

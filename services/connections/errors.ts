@@ -28,3 +28,11 @@ export class ProviderError extends Error {
     this.name = "ProviderError";
   }
 }
+
+/** The provider knows no account of this name, or shows nothing of it. */
+export class UnknownAccountError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "UnknownAccountError";
+  }
+}

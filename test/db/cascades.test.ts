@@ -22,6 +22,8 @@ const BASE = `
   insert into api_tokens (id, user_id, name, token_hash, scopes) select gen_random_uuid(), id, 'n', sha256(username::bytea), '{read}' from users;
   insert into idempotency_keys (user_id, key, request_hash) select id, 'k', '\\x00' from users;
   insert into connections (id, user_id, provider, account) select gen_random_uuid(), id, 'spotify', 'me' from users;
+  insert into oauth_states (state_hash, user_id, session_id, provider, verifier, verifier_key_id)
+    select sha256(user_id::text::bytea), user_id, id, 'spotify', '\\x00', 'k' from sessions;
   insert into import_jobs (id, user_id, connection_id, kind, size_bytes, sha256, options_hash, batch_rows, workflow_id)
     select gen_random_uuid(), u.id, c.id, 'file', 1, sha256('f'), '\\x00', 10, 'import-' || u.id from users u join connections c on c.user_id = u.id;
   insert into import_parts (job_id, part_no, name) select id, 0, 'a.json' from import_jobs;

@@ -66,6 +66,16 @@ const connection = (
   `insert into connections (id, user_id, provider, account${over.more ?? ""})
    values (gen_random_uuid(), ${over.user ?? U1}, '${over.provider ?? "spotify"}', '${over.account ?? "other"}'${over.values ?? ""})`;
 
+const SESSION = "'018f0000-0000-7000-8000-00000000000c'";
+const oauthState = (over: Record<string, string> = {}) => {
+  const values: Record<string, string> = {
+    ...{ state_hash: HASH, user_id: U1, session_id: SESSION, provider: "'spotify'", verifier: HASH },
+    ...{ verifier_key_id: "'k'" },
+    ...over,
+  };
+  return `insert into oauth_states (${Object.keys(values).join(", ")}) values (${Object.values(values).join(", ")})`;
+};
+
 const STATS_LISTS = ["artist_ids", "album_ids", "track_ids", "days", "hours"];
 const STATS_YEAR = `insert into stats_years (user_id, year, fingerprint, first_at, last_at, plays, ms_played, private,
     ${STATS_LISTS.join(", ")}, ${["artist", "album", "track", "day", "hour"].map((of) => `${of}_plays, ${of}_ms`).join(", ")})
@@ -85,6 +95,9 @@ const BASE = `
   insert into invites (id, code_hash, expires_at) values (gen_random_uuid(), ${HASH}, now());
   insert into idempotency_keys (user_id, key, request_hash) values (${U1}, 'k', ${HASH});
   insert into connections (id, user_id, provider, account) values (gen_random_uuid(), ${U1}, 'spotify', 'me');
+  insert into connections (id, user_id, provider, account, proven) values (gen_random_uuid(), ${U1}, 'listenbrainz', 'me', true);
+  insert into sessions (id, user_id, refresh_key, expires_at) values (${SESSION}, ${U1}, ${HASH}, now());
+  ${oauthState()};
   ${job({ id: JOB, sha256: HASH, workflow_id: "'import-1-1'" })};
   insert into import_parts (job_id, part_no, name) values (${JOB}, 0, 'a.json');
   ${batch({ batch_no: "0" })};
@@ -235,6 +248,17 @@ const REFUSED: Record<string, readonly string[]> = {
     "update connections set refresh_token = '\\x00'",
   ],
   connections_user_id_fkey: [connection({ user: OTHER })],
+  connections_proven_once: [
+    connection({ user: U2, provider: "listenbrainz", account: "me", more: ", proven", values: ", true" }),
+  ],
+  connections_refusals: [
+    "update connections set refusals = 1",
+    "update connections set refused_since = now()",
+    "update connections set refusals = -1, refused_since = now()",
+  ],
+  oauth_states_known_provider: [oauthState({ state_hash: "sha256('z')", provider: "'lastfm'" })],
+  oauth_states_user_id_fkey: [oauthState({ state_hash: "sha256('z')", user_id: OTHER })],
+  oauth_states_session_id_fkey: [oauthState({ state_hash: "sha256('z')", session_id: OTHER })],
   import_jobs_same_upload: [job({ sha256: HASH }), job({ sha256: HASH, status: "'paused'" })],
   import_jobs_workflow_once: [job({ workflow_id: "'import-1-1'" })],
   import_jobs_known_kind: [job({ kind: "'guess'" })],

@@ -120,6 +120,7 @@ describe("db/schema", () => {
     external_ids_known_provider: enums.EXTERNAL_ID_PROVIDERS,
     track_artists_known_role: enums.CREDIT_ROLES,
     connections_known_provider: enums.CONNECTION_PROVIDERS,
+    oauth_states_known_provider: enums.OAUTH_PROVIDERS,
     connections_known_status: enums.CONNECTION_STATUSES,
     import_jobs_known_kind: enums.IMPORT_KINDS,
     import_rows_known_verdict: enums.LISTED_VERDICTS,

@@ -16,6 +16,8 @@ const STATEMENTS = [
    values ($1::uuid, 'my key', sha256('request'), 202, '{"Location": "/somewhere"}', '{"answer": 42}')`,
   `insert into connections (id, user_id, provider, account, access_token, refresh_token, token_key_id)
    values (gen_random_uuid(), $1::uuid, 'lastfm', 'me over there', 'provider-secret', 'provider-secret', 'k1')`,
+  `insert into oauth_states (state_hash, user_id, session_id, provider, verifier, verifier_key_id)
+   select sha256(('state ' || id::text)::bytea), $1::uuid, id, 'spotify', 'provider-secret', 'k1' from sessions where user_id = $1::uuid limit 1`,
   `insert into deleted_plays (user_id, source_key, source, loose_key, start_earliest, start_latest)
    values ($1::uuid, decode(md5('deleted'), 'hex'), 'manual', 'artist title', '2024-01-01T00:00:00Z', '2024-01-01T00:00:00Z')`,
   `insert into play_link_overrides (user_id, first_key, second_key)

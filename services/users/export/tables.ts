@@ -88,9 +88,14 @@ export const USER_TABLES = {
   connections: {
     table: "connections",
     file: "connections",
-    columns: ["id", "provider", "account", "status", "every_minutes", "paused", "created_at", "updated_at"],
+    columns: [
+      ...["id", "provider", "account", "proven", "status", "every_minutes", "paused"],
+      ...["created_at", "updated_at"],
+    ],
     withheld: [
       ...[
+        "refusals",
+        "refused_since",
         "user_id",
         "access_token",
         "refresh_token",
@@ -145,6 +150,7 @@ export const IMPORT_TABLES = {
 /** Tables with plays or their owner in them that say nothing which the rest of an export does not, each with the reason. */
 export const LEFT_OUT: Readonly<Record<string, string>> = {
   import_batches: "marks of progress; what became of each record is in the plays and in import_rows",
+  oauth_states: "authorizations that were begun within the last minutes",
   stats_users: "of which state of the plays the sums are",
   stats_years: "sums over the plays, made from them and made again when they change",
   stats_moves: "notes for making those sums, deleted with the next",
