@@ -9,6 +9,7 @@ export const WORKFLOW_TYPES = {
   importHistory: "importHistory",
   undoImport: "undoImport",
   eraseAccount: "eraseAccount",
+  syncConnection: "syncConnection",
 } as const;
 
 /** `attempt` 1 is the first run of a job; each retry by the user is the next. */
@@ -20,6 +21,9 @@ export const undoWorkflowId = (importId: string): string => `undo-${importId}`;
 
 /** An account is erased once; an erase that was stopped from outside is started again under the same id. */
 export const eraseWorkflowId = (userId: string): string => `erase-${userId}`;
+
+/** Of the schedule of a connection. Each time that it fires, the id of its workflow is this with the time behind it. */
+export const syncScheduleId = (connectionId: string): string => `sync-${connectionId}`;
 
 /** One run of one job, as every activity of it is addressed. */
 export interface ImportRun {
@@ -34,6 +38,8 @@ export interface ImportHistoryInput extends ImportRun {
   readonly heartbeatTimeoutMs: number;
   /** False when the server refused the start for want of the search attributes: then none may be written. */
   readonly searchAttributes: boolean;
+  /** Of a sync, which first asks its provider for what to import; absent of an upload. */
+  readonly sync?: boolean;
   /** Set by continue-as-new only. */
   readonly resume?: ImportResume;
 }
@@ -118,6 +124,31 @@ export interface UndoResult {
   readonly handedOver: number;
 }
 
+/** Of the workflow that a schedule starts. Both opaque; the user for fair dispatch. */
+export interface SyncConnectionInput {
+  readonly connectionId: string;
+  readonly userId: string;
+}
+
+/** What became of a schedule's call: `refused` says why no sync was opened. Null `importId`: there is none. */
+export interface OpenedSync {
+  readonly outcome: "opened" | "under_way" | "refused";
+  readonly importId: string | null;
+  readonly refused: string | null;
+}
+
+/**
+ * What one step of a sync came to. `more`: a page is in, and another to be asked for now. `waiting`: nothing may be asked
+ * before `until` (ISO 8601). `upload`: the provider gave a file, which is now the job's upload and is imported as any
+ * other. `done`: all is in. `stopped` and `paused`: as of a part.
+ */
+export type SyncStepResult =
+  | { readonly status: "more"; readonly read: number; readonly inserted: number }
+  | { readonly status: "waiting"; readonly until: string; readonly reason: "rate_limited" | "provider_down" }
+  | { readonly status: "upload" }
+  | { readonly status: "done"; readonly read: number; readonly inserted: number }
+  | { readonly status: "stopped" | "paused" };
+
 export interface EraseInput {
   /** Opaque. */
   readonly userId: string;
@@ -163,6 +194,13 @@ export interface EraseActivities {
   eraseAccount(input: { readonly userId: string }): Promise<ErasedStep>;
 }
 
+export interface SyncActivities {
+  /** Asks a job's provider for the next page, or for the next stage of a file, and commits it. */
+  syncStep(run: ImportRun): Promise<SyncStepResult>;
+  /** Opens a sync because its schedule is due. */
+  openSync(input: { readonly connectionId: string }): Promise<OpenedSync>;
+}
+
 export type WorkerActivities = ImportActivities & EraseActivities;
 
 /** Query `state`, for people who debug a run; the api never asks it. */
@@ -183,10 +221,11 @@ export const SEARCH_ATTRIBUTES = {
   provider: "PlaylogProvider",
   kind: "PlaylogJobKind",
   phase: "PlaylogPhase",
+  connection: "PlaylogConnectionId",
 } as const;
 
 export type ImportPhase =
-  "queued" | "detecting" | "importing" | "paused" | "finishing" | "undoing" | "erasing" | "done";
+  "queued" | "detecting" | "importing" | "waiting" | "paused" | "finishing" | "undoing" | "erasing" | "done";
 
 /**
  * `type` of the failures that Temporal must not retry: running again cannot help. Each is also the error code
@@ -210,5 +249,6 @@ export const NON_RETRYABLE_FAILURES = [
   "owner_gone",
   "parser_changed",
   "ledger_mismatch",
+  "provider",
   "job_closed",
 ] as const;

@@ -15,6 +15,8 @@ export interface QueuedImport {
   /** Provider the client named, or null while content is still to tell. */
   readonly provider: string | null;
   readonly jobKind: "file" | "sync";
+  /** Whose sync it is; opaque, for finding the work of a connection. */
+  readonly connectionId?: string | null;
 }
 
 /**
@@ -55,6 +57,23 @@ export type WorkRef =
   | { readonly kind: "undo"; readonly importId: string }
   | { readonly kind: "erase"; readonly userId: string };
 
+/** The periodic sync of one connection. `everyMinutes` from 1; while `paused` it does not fire. */
+export interface SyncSchedule {
+  readonly connectionId: string;
+  /** Opaque. */
+  readonly userId: string;
+  readonly provider: string;
+  readonly everyMinutes: number;
+  readonly paused: boolean;
+}
+
+export interface ScheduleState {
+  readonly everyMinutes: number;
+  readonly paused: boolean;
+  /** Null while it is paused. */
+  readonly nextAt: Date | null;
+}
+
 export interface QueueHealth {
   readonly ok: boolean;
   readonly latencyMs: number | null;
@@ -75,6 +94,17 @@ export interface ImportQueue {
   inspect(ref: WorkRef): Promise<QueueState>;
   /** Ends this work if it is open, and deletes what the queue remembers of it, though not at once. */
   forget(ref: WorkRef): Promise<void>;
+  /**
+   * Makes, or changes, the schedule of a connection. Each time it is due the worker opens a sync of that connection,
+   * unless one is under way. Times missed while nothing ran are not made up for, beyond the last.
+   */
+  upsertSchedule(schedule: SyncSchedule): Promise<void>;
+  /** Nothing happens when there is none. */
+  removeSchedule(connectionId: string): Promise<void>;
+  /** Null when there is none. */
+  inspectSchedule(connectionId: string): Promise<ScheduleState | null>;
+  /** Connections that have a schedule; what was made or removed in the last seconds may be missing, or there still. */
+  listSchedules(): Promise<readonly string[]>;
   health(): Promise<QueueHealth>;
   close(): Promise<void>;
 }

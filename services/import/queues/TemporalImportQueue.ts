@@ -1,19 +1,12 @@
 /** The queue of imports on Temporal: client only, no native code, every call under a deadline. */
-import {
-  Client,
-  Connection,
-  defaultGrpcRetryOptions,
-  makeGrpcRetryInterceptor,
-  WorkflowExecutionAlreadyStartedError,
-} from "@temporalio/client";
+import { WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
 import type { WorkflowHandle, WorkflowStartOptions } from "@temporalio/client";
-import { defineSearchAttributeKey, SearchAttributeType, WorkflowNotFoundError } from "@temporalio/common";
+import { WorkflowNotFoundError } from "@temporalio/common";
 import type { SearchAttributePair } from "@temporalio/common";
 import {
   eraseWorkflowId,
   importWorkflowId,
   PAUSE_SIGNAL,
-  SEARCH_ATTRIBUTES,
   undoWorkflowId,
   WORKFLOW_TYPES,
 } from "../../../workflows/contracts.js";
@@ -30,9 +23,14 @@ import type {
   QueuedWork,
   QueueHealth,
   QueueState,
+  ScheduleState,
+  SyncSchedule,
   WorkRef,
 } from "../ImportQueue.js";
 import { isMissingAttribute, isNotFound, stateOf, toQueueError } from "./temporalAnswers.js";
+import { attributesOf } from "./temporalAttributes.js";
+import { TemporalCalls } from "./TemporalCalls.js";
+import { TemporalSchedules } from "./TemporalSchedules.js";
 
 export interface TemporalImportQueueOptions {
   /** `host:port` */
@@ -44,34 +42,23 @@ export interface TemporalImportQueueOptions {
   readonly log: Logger;
   /** For tests; 2 s otherwise. */
   readonly deadlineMs?: number;
+  /** For tests: how long the minutes of a schedule are. */
+  readonly scheduleMinuteMs?: number | undefined;
 }
 
-const DEADLINE_MS = 2000;
-const LATE_MS = 100;
-const TRIES = 4;
-const LONGEST_PAUSE_MS = 500;
 /** A user waits for an upload; periodic work goes after it. */
 const UPLOAD_PRIORITY = 3;
-
-const keyword = (name: string) => defineSearchAttributeKey(name, SearchAttributeType.KEYWORD);
+const SYNC_PRIORITY = 4;
 
 /** Connects at the first call and by itself after every loss; opening it waits for nothing. */
 export class TemporalImportQueue implements ImportQueue {
-  readonly #connection: Connection;
-  readonly #client: Client;
-  readonly #calls = new Set<Promise<unknown>>();
+  readonly #calls: TemporalCalls;
+  readonly #schedules: TemporalSchedules;
 
   constructor(private readonly options: TemporalImportQueueOptions) {
-    this.#connection = Connection.lazy({
-      address: options.address,
-      // The default tries ten times and sleeps past any deadline.
-      interceptors: [
-        makeGrpcRetryInterceptor(
-          defaultGrpcRetryOptions({ maxAttempts: TRIES, maxIntervalMs: () => LONGEST_PAUSE_MS }),
-        ),
-      ],
-    });
-    this.#client = new Client({ connection: this.#connection, namespace: options.namespace });
+    const { address, namespace, taskQueue, log, deadlineMs, scheduleMinuteMs } = options;
+    this.#calls = new TemporalCalls(address, namespace, deadlineMs);
+    this.#schedules = new TemporalSchedules(this.#calls, { taskQueue, log, minuteMs: scheduleMinuteMs });
   }
 
   async enqueue(work: QueuedWork): Promise<EnqueueOutcome> {
@@ -99,9 +86,9 @@ export class TemporalImportQueue implements ImportQueue {
   }
 
   async inspect(ref: WorkRef): Promise<QueueState> {
-    const handle = this.#client.workflow.getHandle(workflowIdOf(ref));
+    const handle = this.#calls.client.workflow.getHandle(workflowIdOf(ref));
     try {
-      const { status } = await this.#withDeadline(() => handle.describe());
+      const { status } = await this.#calls.within(() => handle.describe());
       return stateOf(status.name);
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return "missing";
@@ -114,19 +101,21 @@ export class TemporalImportQueue implements ImportQueue {
     const workflowId = workflowIdOf(ref);
     const { namespace } = this.options;
     try {
-      const runs = await this.#withDeadline(async () => {
+      const runs = await this.#calls.within(async () => {
         const found: string[] = [];
-        const list = this.#client.workflow.list({ query: `WorkflowId = "${workflowId}"` });
+        const list = this.#calls.client.workflow.list({ query: `WorkflowId = "${workflowId}"` });
         for await (const { runId } of list) found.push(runId);
         return found;
       });
       for (const runId of runs) {
         const workflowExecution = { workflowId, runId };
-        await this.#withDeadline(() =>
-          this.#connection.workflowService.deleteWorkflowExecution({ namespace, workflowExecution }),
-        ).catch((error: unknown) => {
-          if (!isNotFound(error)) throw error;
-        });
+        await this.#calls
+          .within(() =>
+            this.#calls.connection.workflowService.deleteWorkflowExecution({ namespace, workflowExecution }),
+          )
+          .catch((error: unknown) => {
+            if (!isNotFound(error)) throw error;
+          });
       }
     } catch (error) {
       throw toQueueError(error);
@@ -137,26 +126,40 @@ export class TemporalImportQueue implements ImportQueue {
   async health(): Promise<QueueHealth> {
     const startedAt = performance.now();
     try {
-      await this.#withDeadline(() => this.#connection.workflowService.getSystemInfo({}));
+      await this.#calls.within(() => this.#calls.connection.workflowService.getSystemInfo({}));
       return { ok: true, latencyMs: Math.round(performance.now() - startedAt), detail: null };
     } catch (error) {
       return { ok: false, latencyMs: null, detail: toQueueError(error).message };
     }
   }
 
-  /** Waits for what is under way: a retry that finds the connection closed would throw where nobody can catch it. */
-  async close(): Promise<void> {
-    await Promise.allSettled(this.#calls);
-    await this.#connection.close();
+  upsertSchedule(schedule: SyncSchedule): Promise<void> {
+    return this.#schedules.upsert(schedule);
+  }
+
+  removeSchedule(connectionId: string): Promise<void> {
+    return this.#schedules.remove(connectionId);
+  }
+
+  inspectSchedule(connectionId: string): Promise<ScheduleState | null> {
+    return this.#schedules.inspect(connectionId);
+  }
+
+  listSchedules(): Promise<readonly string[]> {
+    return this.#schedules.list();
+  }
+
+  close(): Promise<void> {
+    return this.#calls.close();
   }
 
   async #tell(
     ref: JobRef,
     what: (handle: WorkflowHandle) => Promise<unknown>,
   ): Promise<"requested" | "missing"> {
-    const handle = this.#client.workflow.getHandle(importWorkflowId(ref.importId, ref.attempt));
+    const handle = this.#calls.client.workflow.getHandle(importWorkflowId(ref.importId, ref.attempt));
     try {
-      await this.#withDeadline(() => what(handle));
+      await this.#calls.within(() => what(handle));
       return "requested";
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return "missing";
@@ -167,16 +170,16 @@ export class TemporalImportQueue implements ImportQueue {
   async #start(work: QueuedWork, searchAttributes: boolean): Promise<EnqueueOutcome> {
     const { type, ...options } = this.#startOf(work, searchAttributes);
     try {
-      await this.#withDeadline(() =>
-        this.#client.workflow.start(type, {
+      await this.#calls.within(() =>
+        this.#calls.client.workflow.start(type, {
           ...options,
           taskQueue: this.options.taskQueue,
           // A second start is refused, so that it can be told from a first; a resend of one call by the client's own
           // retries carries its request id and is answered as the first was.
           workflowIdConflictPolicy: "FAIL",
-          priority: { priorityKey: UPLOAD_PRIORITY, fairnessKey: work.userId },
+          priority: { priorityKey: priorityOf(work), fairnessKey: work.userId },
           ...requestMemo(),
-          ...(searchAttributes ? { typedSearchAttributes: attributesOf(work) } : {}),
+          ...(searchAttributes ? { typedSearchAttributes: attributesOfWork(work) } : {}),
         }),
       );
       return "started";
@@ -206,6 +209,7 @@ export class TemporalImportQueue implements ImportQueue {
       parallelParts,
       heartbeatTimeoutMs,
       searchAttributes,
+      ...(jobKind === "sync" ? { sync: true } : {}),
     };
     return {
       type: WORKFLOW_TYPES.importHistory,
@@ -245,24 +249,6 @@ export class TemporalImportQueue implements ImportQueue {
         "Deletes all that belongs to an account which its owner has given up; the row of `users` last.",
     };
   }
-
-  /** A caller with a request to answer waits for the deadline and not for what the client does after it. */
-  async #withDeadline<T>(call: () => Promise<T>): Promise<T> {
-    const deadlineMs = this.options.deadlineMs ?? DEADLINE_MS;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs + LATE_MS);
-    });
-    const answer = this.#connection.withDeadline(Date.now() + deadlineMs, call);
-    this.#calls.add(answer);
-    const settled = (): unknown => this.#calls.delete(answer);
-    answer.then(settled, settled); // its failure is heard below, unless it comes too late
-    try {
-      return await Promise.race([answer, late]);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
 }
 
 type Start = Pick<
@@ -287,12 +273,15 @@ function requestMemo(): Pick<WorkflowStartOptions, "memo"> {
   return typeof requestId === "string" ? { memo: { requestId } } : {};
 }
 
-function attributesOf(work: QueuedWork): SearchAttributePair[] {
-  const provider = work.kind === "erase" ? null : work.provider;
-  return [
-    { key: keyword(SEARCH_ATTRIBUTES.user), value: work.userId },
-    { key: keyword(SEARCH_ATTRIBUTES.kind), value: work.kind === "import" ? work.jobKind : work.kind },
-    { key: keyword(SEARCH_ATTRIBUTES.phase), value: "queued" },
-    ...(provider === null ? [] : [{ key: keyword(SEARCH_ATTRIBUTES.provider), value: provider }]),
-  ];
+const priorityOf = (work: QueuedWork): number =>
+  work.kind === "import" && work.jobKind === "sync" ? SYNC_PRIORITY : UPLOAD_PRIORITY;
+
+function attributesOfWork(work: QueuedWork): SearchAttributePair[] {
+  return attributesOf({
+    userId: work.userId,
+    kind: work.kind === "import" ? work.jobKind : work.kind,
+    phase: "queued",
+    provider: work.kind === "erase" ? null : work.provider,
+    connectionId: work.kind === "import" ? work.connectionId : null,
+  });
 }

@@ -10,6 +10,7 @@ import type {
   QueuedImport,
   QueuedUndo,
   QueueState,
+  SyncSchedule,
   WorkRef,
 } from "../../../services/import/ImportQueue.js";
 import { rejection } from "../../support/rejection.js";
@@ -30,6 +31,9 @@ export interface QueueUnderTest {
   terminate(ref: WorkRef): Promise<void>;
   /** How often this work was begun; work that finds its row paused has not begun. */
   runs(ref: WorkRef): number;
+  /** How often a schedule's call for a sync of this connection was answered. Minutes of a schedule are `minuteMs` long. */
+  openings(connectionId: string): number;
+  readonly minuteMs: number;
   /** How often this work has found its row paused, and waits. */
   waits(ref: JobRef): number;
   close(): Promise<void>;
@@ -280,6 +284,82 @@ export function describeQueueContract(name: string, create: () => Promise<QueueU
       }
     });
 
+    const scheduleOf = (over: Partial<SyncSchedule> = {}): SyncSchedule => ({
+      connectionId: randomUUID(),
+      userId: randomUUID(),
+      provider: "spotify",
+      everyMinutes: 60,
+      paused: false,
+      ...over,
+    });
+    const listed = async (id: string): Promise<boolean> =>
+      (await under.other.listSchedules()).some((each) => each === id);
+
+    it("makes a schedule, changes it, pauses it and removes it, however often it is told", async () => {
+      const schedule = scheduleOf();
+      const { connectionId } = schedule;
+      expect(await under.queue.inspectSchedule(connectionId)).to.equal(null);
+      await under.queue.removeSchedule(connectionId);
+
+      await under.queue.upsertSchedule(schedule);
+      await under.other.upsertSchedule(schedule);
+      const made = await under.other.inspectSchedule(connectionId);
+      expect(made).to.include({ everyMinutes: 60, paused: false });
+      const untilNext = made!.nextAt!.getTime() - Date.now();
+      expect(untilNext).to.be.within(-1000, 1.05 * 60 * under.minuteMs);
+
+      await under.other.upsertSchedule({ ...schedule, everyMinutes: 120, paused: true });
+      expect(await under.queue.inspectSchedule(connectionId)).to.deep.equal({
+        everyMinutes: 120,
+        paused: true,
+        nextAt: null,
+      });
+      await untilTrue(
+        () => listed(connectionId),
+        () => "it is not listed",
+      );
+      await under.queue.upsertSchedule({ ...schedule, everyMinutes: 120 });
+      expect(await under.queue.inspectSchedule(connectionId)).to.include({ paused: false });
+
+      await under.other.removeSchedule(connectionId);
+      await under.queue.removeSchedule(connectionId);
+      expect(await under.queue.inspectSchedule(connectionId)).to.equal(null);
+      await untilTrue(
+        async () => !(await listed(connectionId)),
+        () => "it is still listed",
+      );
+    });
+
+    it("asks for a sync each time that a schedule is due, not while it is paused, and not once it is removed", async () => {
+      const [due, resting] = [scheduleOf({ everyMinutes: 1 }), scheduleOf({ everyMinutes: 1, paused: true })];
+      await under.queue.upsertSchedule(due);
+      await under.queue.upsertSchedule(resting);
+      const stop = await under.work();
+      try {
+        await untilTrue(
+          () => under.openings(due.connectionId) >= 2,
+          () => "it was not due twice",
+        );
+        expect(under.openings(resting.connectionId)).to.equal(0);
+        await under.queue.removeSchedule(due.connectionId);
+        await under.queue.upsertSchedule({ ...resting, paused: false });
+        // What was removed is silent by the time that the other, made after it, has called.
+        await untilTrue(
+          () => under.openings(resting.connectionId) >= 1,
+          () => "it does not go on",
+        );
+        const before = under.openings(due.connectionId);
+        await untilTrue(
+          () => under.openings(resting.connectionId) >= 2,
+          () => "it does not go on",
+        );
+        expect(under.openings(due.connectionId)).to.equal(before);
+      } finally {
+        await stop();
+        for (const { connectionId } of [due, resting]) await under.queue.removeSchedule(connectionId);
+      }
+    });
+
     it("is healthy, and says so within its deadline", async () => {
       const health = await under.queue.health();
       expect(health).to.include({ ok: true, detail: null });
@@ -295,12 +375,18 @@ export function describeQueueContract(name: string, create: () => Promise<QueueU
         ["enqueue an erase", () => under.unreachable.enqueue({ kind: "erase", userId: randomUUID() })],
         ["inspect", () => under.unreachable.inspect(job())],
         ["forget", () => under.unreachable.forget(job())],
+        ["upsertSchedule", () => under.unreachable.upsertSchedule(scheduleOf())],
+        ["removeSchedule", () => under.unreachable.removeSchedule(randomUUID())],
+        ["inspectSchedule", () => under.unreachable.inspectSchedule(randomUUID())],
+        ["listSchedules", () => under.unreachable.listSchedules()],
       ];
-      for (const [call, make] of calls) {
-        const startedAt = Date.now();
-        expect(await rejection(make()), call).to.be.instanceOf(QueueUnavailableError);
-        expect(Date.now() - startedAt, call).to.be.below(3000);
-      }
+      await Promise.all(
+        calls.map(async ([call, make]) => {
+          const startedAt = Date.now();
+          expect(await rejection(make()), call).to.be.instanceOf(QueueUnavailableError);
+          expect(Date.now() - startedAt, call).to.be.below(3000);
+        }),
+      );
       const health = await under.unreachable.health();
       expect(health.ok).to.equal(false);
       expect(health.detail).to.be.a("string");

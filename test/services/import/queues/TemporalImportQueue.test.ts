@@ -10,7 +10,7 @@ import { TemporalImportQueue } from "../../../../services/import/queues/Temporal
 import type { TemporalImportQueueOptions } from "../../../../services/import/queues/TemporalImportQueue.js";
 import type { JobRef, WorkRef } from "../../../../services/import/ImportQueue.js";
 import { eraseWorkflowId, importWorkflowId, undoWorkflowId } from "../../../../workflows/contracts.js";
-import type { WorkerActivities } from "../../../../workflows/contracts.js";
+import type { SyncActivities, WorkerActivities } from "../../../../workflows/contracts.js";
 import { freePort } from "../../../support/processes.js";
 import { testStack } from "../../../support/stack.js";
 import { quietRuntime } from "../../../workflows/quietRuntime.js";
@@ -22,6 +22,9 @@ function workflowIdOf(ref: WorkRef): string {
   return ref.kind === "undo" ? undoWorkflowId(ref.importId) : importWorkflowId(ref.importId, ref.attempt);
 }
 
+/** The shortest interval there is. */
+const MINUTE_MS = 1000;
+
 const optionsFor = (taskQueue: string, address: string): TemporalImportQueueOptions => ({
   address,
   namespace: "default",
@@ -29,6 +32,7 @@ const optionsFor = (taskQueue: string, address: string): TemporalImportQueueOpti
   parallelParts: 2,
   heartbeatTimeoutMs: 1000,
   log: quietLog,
+  scheduleMinuteMs: MINUTE_MS,
 });
 
 describeQueueContract("Temporal", async () => {
@@ -52,6 +56,7 @@ describeQueueContract("Temporal", async () => {
   const begun = new Map<string, number>();
   const waited = new Map<string, number>();
   const paused = new Set<string>();
+  const openings = new Map<string, number>();
   const count = (counts: Map<string, number>, id: string): void =>
     void counts.set(id, (counts.get(id) ?? 0) + 1);
   const idOf = (ref: JobRef): string => importWorkflowId(ref.importId, ref.attempt);
@@ -68,7 +73,7 @@ describeQueueContract("Temporal", async () => {
     return waits;
   };
   // The steps of these jobs do nothing but end as they were told, or run until they are cancelled.
-  const activities: WorkerActivities = {
+  const activities: WorkerActivities & SyncActivities = {
     prepare(ref) {
       const id = idOf(ref);
       if (paused.has(id)) return Promise.resolve({ paused: true, partsTotal: 0, partsOpen: 0, provider: "" });
@@ -100,8 +105,15 @@ describeQueueContract("Temporal", async () => {
       if (endings.get(id) === "completed") return Promise.resolve({ plays: 1, imports: 0, finished: true });
       return untilCancelled();
     },
+    syncStep: () => Promise.reject(new Error("there are no syncs")),
+    openSync({ connectionId }) {
+      count(openings, connectionId);
+      return Promise.resolve({ outcome: "refused", importId: null, refused: "test" });
+    },
   };
   return {
+    minuteMs: MINUTE_MS,
+    openings: (connectionId) => openings.get(connectionId) ?? 0,
     queue,
     other,
     unreachable,
