@@ -316,6 +316,7 @@ create table connections (
   proven boolean default false not null,
   refusals smallint default 0 not null,
   refused_since timestamp with time zone,
+  scheduled text,
   constraint connections_pkey PRIMARY KEY (id),
   constraint connections_once UNIQUE (user_id, provider, account),
   constraint connections_interval CHECK (((every_minutes >= 1) AND (every_minutes <= 44640))),
@@ -669,6 +670,27 @@ create table stats_years (
   constraint stats_years_user FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
 
+create table sync_gaps (
+  connection_id uuid not null,
+  gap_from timestamp with time zone not null,
+  gap_until timestamp with time zone not null,
+  noted_at timestamp with time zone default now() not null,
+  constraint sync_gaps_pkey PRIMARY KEY (connection_id, gap_from),
+  constraint sync_gaps_not_empty CHECK ((gap_from < gap_until)),
+  constraint sync_gaps_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES connections(id) ON DELETE CASCADE
+);
+
+create table sync_runs (
+  job_id uuid not null,
+  polled_at timestamp with time zone,
+  failures integer default 0 not null,
+  pages integer default 0 not null,
+  cursor jsonb,
+  constraint sync_runs_pkey PRIMARY KEY (job_id),
+  constraint sync_runs_not_negative CHECK ((LEAST(failures, pages) >= 0)),
+  constraint sync_runs_job_id_fkey FOREIGN KEY (job_id) REFERENCES import_jobs(id) ON DELETE CASCADE
+);
+
 create table track_aliases (
   artist_id bigint not null,
   title_key text collate "C" not null,
@@ -751,6 +773,7 @@ CREATE INDEX idempotency_keys_age ON public.idempotency_keys USING btree (create
 CREATE INDEX import_jobs_blob ON public.import_jobs USING btree (blob_delete_after) WHERE (blob_key IS NOT NULL);
 CREATE INDEX import_jobs_connection ON public.import_jobs USING btree (connection_id, created_at DESC) WHERE (connection_id IS NOT NULL);
 CREATE INDEX import_jobs_open ON public.import_jobs USING btree (status, next_start_at) WHERE (status = ANY (ARRAY['queued'::import_status, 'running'::import_status, 'paused'::import_status, 'cancelling'::import_status, 'undoing'::import_status]));
+CREATE UNIQUE INDEX import_jobs_open_sync ON public.import_jobs USING btree (connection_id) WHERE ((kind = 'sync'::text) AND (status = ANY (ARRAY['queued'::import_status, 'running'::import_status, 'paused'::import_status, 'cancelling'::import_status])));
 CREATE UNIQUE INDEX import_jobs_same_upload ON public.import_jobs USING btree (user_id, sha256, options_hash) WHERE (status = ANY (ARRAY['queued'::import_status, 'running'::import_status, 'paused'::import_status, 'cancelling'::import_status]));
 CREATE INDEX import_jobs_user ON public.import_jobs USING btree (user_id, created_at DESC, id DESC);
 CREATE INDEX plays_by_album ON public.listening_history USING btree (album_id, user_id, played_at DESC) WHERE (album_id IS NOT NULL);
@@ -826,6 +849,7 @@ comment on table connections is 'A user''s account at a provider, for periodic s
 comment on column connections.access_token is 'AES-256-GCM, with refresh_token, under the key named by token_key_id';
 comment on column connections.proven is 'the provider has said that whoever connected it holds the account';
 comment on column connections.refusals is 'how often in a row, since refused_since, the provider would not renew the access; several over a day mean that it was taken back';
+comment on column connections.scheduled is 'schedule that the queue was last told of; another than the row asks for while it is to be told';
 comment on table deleted_plays is 'Plays their owner deleted. An import that brings one again, or another sighting of it, adds nothing.';
 comment on column deleted_plays.loose_key is 'of the track as it was when the play was deleted: with the ranges, what another sighting is recognised by';
 comment on column deleted_plays.end_earliest is 'with end_latest: the range the end can lie in; null where the source told no end';
@@ -842,6 +866,7 @@ comment on column import_batches.claimed_reasons is '0 = inserted, else the numb
 comment on column import_batches.first_position is 'index in the part of the first record of this batch; the batch holds the read records from there on';
 comment on column import_batches.claimed_from is 'with claimed_to: least and greatest play claimed, so that looking for the claims on a play opens few arrays';
 comment on table import_dry_keys is 'Plays that a dry run would have inserted, so that it knows a repeat inside its upload; deleted with the upload.';
+comment on index import_jobs_open_sync is 'a connection is synced by one import at a time';
 comment on index import_jobs_same_upload is 'the same upload while the first is open is the first';
 comment on table import_jobs is 'One import. The row is the outbox: a workflow is started for it after it is committed, and started again if that failed.';
 comment on column import_jobs.batch_rows is 'records per batch; fixed with the job, because batch borders must not move between attempts';
@@ -908,6 +933,11 @@ comment on column stats_years.private is 'how many of the plays are of private s
 comment on column stats_years.artist_ids is 'most plays first, then by id; album_ids and track_ids likewise';
 comment on column stats_years.days is 'days with plays since 1970-01-01, as the user''s time zone tells them, in order; none for all of time';
 comment on column stats_years.hours is 'minutes from 1970-01-01 UTC to the start of each local hour with plays, in order; none for all of time';
+comment on table sync_gaps is 'Stretches of time that a provider did not tell about any more when it was asked.';
+comment on table sync_runs is 'How far the sync of one import is; where the next one begins, its connection says.';
+comment on column sync_runs.polled_at is 'time of the page under way, written before it is first asked for; null between pages';
+comment on column sync_runs.failures is 'how often in a row the provider did not answer';
+comment on column sync_runs.cursor is 'of a dry run, which leaves that of its connection alone';
 comment on table track_aliases is 'The same for tracks.';
 comment on table track_artists is 'Credits, where a source lists them. No row: the track''s own artist is the only credit.';
 comment on table tracks is 'Shared catalogue. A track is its artist and normalised title; the album is an attribute of the play.';

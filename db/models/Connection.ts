@@ -20,6 +20,8 @@ export class Connection extends BaseModel {
   declare syncCursor: Record<string, unknown> | null;
   declare everyMinutes: number;
   declare paused: boolean;
+  /** What the queue was last told of the schedule; see services/connections/syncing/schedules.ts. */
+  declare scheduled: string | null;
   declare proven: boolean;
   declare refusals: number;
   declare refusedSince: Date | null;

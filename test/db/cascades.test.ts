@@ -26,6 +26,8 @@ const BASE = `
     select sha256(user_id::text::bytea), user_id, id, 'spotify', '\\x00', 'k' from sessions;
   insert into import_jobs (id, user_id, connection_id, kind, size_bytes, sha256, options_hash, batch_rows, workflow_id)
     select gen_random_uuid(), u.id, c.id, 'file', 1, sha256('f'), '\\x00', 10, 'import-' || u.id from users u join connections c on c.user_id = u.id;
+  insert into sync_gaps (connection_id, gap_from, gap_until) select id, 'epoch', now() from connections;
+  insert into sync_runs (job_id) select id from import_jobs;
   insert into import_parts (job_id, part_no, name) select id, 0, 'a.json' from import_jobs;
   insert into import_batches (job_id, part_no, batch_no, read, inserted, duplicate, skipped, rejected, reasons,
       claimed_ids, claimed_positions, claimed_reasons, skipped_positions, skipped_reasons, first_position)

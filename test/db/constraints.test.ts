@@ -66,6 +66,7 @@ const connection = (
   `insert into connections (id, user_id, provider, account${over.more ?? ""})
    values (gen_random_uuid(), ${over.user ?? U1}, '${over.provider ?? "spotify"}', '${over.account ?? "other"}'${over.values ?? ""})`;
 
+const CONNECTION = "'018f0000-0000-7000-8000-00000000000d'";
 const SESSION = "'018f0000-0000-7000-8000-00000000000c'";
 const oauthState = (over: Record<string, string> = {}) => {
   const values: Record<string, string> = {
@@ -99,6 +100,10 @@ const BASE = `
   insert into sessions (id, user_id, refresh_key, expires_at) values (${SESSION}, ${U1}, ${HASH}, now());
   ${oauthState()};
   ${job({ id: JOB, sha256: HASH, workflow_id: "'import-1-1'" })};
+  insert into connections (id, user_id, provider, account) values (${CONNECTION}, ${U1}, 'lastfm', 'me');
+  ${job({ id: "gen_random_uuid()", kind: "'sync'", sha256: "null", workflow_id: "'import-s-1'", connection_id: CONNECTION })};
+  insert into sync_gaps (connection_id, gap_from, gap_until) values (${CONNECTION}, 'epoch', now());
+  insert into sync_runs (job_id) values (${JOB});
   insert into import_parts (job_id, part_no, name) values (${JOB}, 0, 'a.json');
   ${batch({ batch_no: "0" })};
   insert into import_rows (job_id, part_no, position, verdict, reason, message) values (${JOB}, 0, 3, 'rejected', 'malformed', 'm');
@@ -260,6 +265,16 @@ const REFUSED: Record<string, readonly string[]> = {
   oauth_states_user_id_fkey: [oauthState({ state_hash: "sha256('z')", user_id: OTHER })],
   oauth_states_session_id_fkey: [oauthState({ state_hash: "sha256('z')", session_id: OTHER })],
   import_jobs_same_upload: [job({ sha256: HASH }), job({ sha256: HASH, status: "'paused'" })],
+  import_jobs_open_sync: [
+    job({ kind: "'sync'", connection_id: CONNECTION }),
+    job({ kind: "'sync'", connection_id: CONNECTION, status: "'cancelling'" }),
+  ],
+  sync_gaps_not_empty: ["update sync_gaps set gap_until = gap_from"],
+  sync_gaps_connection_id_fkey: [
+    `insert into sync_gaps (connection_id, gap_from, gap_until) values (${OTHER}, 'epoch', now())`,
+  ],
+  sync_runs_not_negative: ["update sync_runs set failures = -1", "update sync_runs set pages = -1"],
+  sync_runs_job_id_fkey: [`insert into sync_runs (job_id) values (${OTHER})`],
   import_jobs_workflow_once: [job({ workflow_id: "'import-1-1'" })],
   import_jobs_known_kind: [job({ kind: "'guess'" })],
   import_jobs_attempt: [job({ attempt: "0" })],

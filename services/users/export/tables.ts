@@ -102,6 +102,7 @@ export const USER_TABLES = {
         "token_key_id",
         "token_expires_at",
         "sync_cursor",
+        "scheduled",
         "version",
       ],
     ],
@@ -151,6 +152,8 @@ export const IMPORT_TABLES = {
 export const LEFT_OUT: Readonly<Record<string, string>> = {
   import_batches: "marks of progress; what became of each record is in the plays and in import_rows",
   oauth_states: "authorizations that were begun within the last minutes",
+  sync_runs: "how far a sync is; what it brought is in the plays",
+  sync_gaps: "stretches of time that a provider told nothing about",
   stats_users: "of which state of the plays the sums are",
   stats_years: "sums over the plays, made from them and made again when they change",
   stats_moves: "notes for making those sums, deleted with the next",
