@@ -41,7 +41,7 @@ export interface ProviderResponse {
   readonly headers: Headers;
   readonly body: Buffer;
   /** Throws ProviderError when the body is no JSON. */
-  json(): unknown;
+  readonly json: () => unknown;
 }
 
 /** Throws RateLimitedError for a 429, else ProviderError. */

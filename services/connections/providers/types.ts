@@ -15,6 +15,8 @@ export interface LiveFormat {
 
 /** The account at the provider, and the way to its secrets. */
 export interface SyncAccess {
+  /** Id of the connection: whose share of a provider's limit it is. */
+  readonly connectionId: string;
   readonly account: string;
   /**
    * A token good for now, refreshed when it is about to end; null for providers that need none. `refused`: a token the

@@ -240,11 +240,7 @@ describe("requests to providers", () => {
     });
     expect([status, bytes]).to.deep.equal([200, 300_000]);
     const mine = new Error("the disk is full");
-    const error = await rejection(
-      download({ url: origin }, async () => {
-        throw mine;
-      }),
-    );
+    const error = await rejection(download({ url: origin }, () => Promise.reject(mine)));
     expect(error).to.equal(mine);
   });
 });
