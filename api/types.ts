@@ -49,6 +49,8 @@ export interface AppState {
   pages: PageCache;
   /** Set by a handler through `keepOutOfCache`. */
   uncacheable?: boolean;
+  /** Tag of the body, where it is more than a hash of it; without quotes. */
+  etag?: string;
   /** Set while and after an endpoint that needs a user runs. */
   caller?: Caller;
 }

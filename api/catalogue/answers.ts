@@ -4,10 +4,11 @@ import type { CataloguePage } from "../../services/catalog/listing.js";
 import type { Created } from "../../services/catalog/CatalogueService.js";
 import { type Found, Moved } from "../../services/catalog/references.js";
 import type { ResponseDoc } from "../middleware/endpoint.js";
-import { sendResource } from "../middleware/entityTags.js";
+import { assertEditableMatch, sendEditable } from "../middleware/entityTags.js";
 import { component } from "../openapi/components.js";
 import { id } from "../schemas.js";
 import type { AppContext } from "../types.js";
+import type { Form } from "./presenter.js";
 
 /** Permanent, and for every method: what is sent to the old id is meant for the one that it has become. */
 const MOVED = 308;
@@ -34,7 +35,7 @@ export function sendFound<T>(
   ctx: AppContext,
   path: string,
   found: Found<T>,
-  present: (item: T) => unknown,
+  { present, editable }: Form<T>,
   suffix = "",
 ): void {
   if (found instanceof Moved) {
@@ -43,23 +44,32 @@ export function sendFound<T>(
     ctx.body = { id: found.id };
     return;
   }
-  sendResource(ctx, present(found));
+  sendEditable(ctx, present(found), editable(found));
 }
 
 export function sendCreated<T extends { readonly id: number }>(
   ctx: AppContext,
   path: string,
   { item, created }: Created<T>,
-  present: (item: T) => unknown,
+  { present, editable }: Form<T>,
 ): void {
   ctx.set("Location", `${path}/${item.id}`);
-  sendResource(ctx, present(item), created ? 201 : 200);
+  sendEditable(ctx, present(item), editable(item), created ? 201 : 200);
 }
+
+/** What a change asks of the state that it finds: that `If-Match` names it. */
+export const unchanged =
+  <T>(ctx: AppContext, { editable }: Form<T>) =>
+  (current: T): void =>
+    assertEditableMatch(ctx, editable(current));
 
 export const presentPage = <T>(
   { items, nextCursor }: CataloguePage<T>,
   present: (item: T) => unknown,
-): { readonly data: readonly unknown[]; readonly nextCursor: string | null } => ({
+): {
+  readonly data: readonly unknown[];
+  readonly nextCursor: string | null;
+} => ({
   data: items.map((item) => present(item)),
   nextCursor,
 });

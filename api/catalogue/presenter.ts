@@ -9,10 +9,23 @@ import type {
   TrackDetail,
 } from "../../db/queries/catalogue.js";
 
-const externalIdsOf = (ids: readonly ExternalIdView[]) => ids.map(({ provider, id }) => ({ provider, id }));
+/** How one kind is shown, and what of it an editor can change: popularity moves by itself, and others add to lists. */
+export interface Form<T> {
+  readonly present: (item: T) => unknown;
+  readonly editable: (item: T) => unknown;
+}
+
+const externalIdsOf = (ids: readonly ExternalIdView[]) =>
+  ids.map(({ provider, id }) => ({ provider, id }));
 const named = ({ id, name }: NamedArtist) => ({ id, name });
 
-export const presentArtistSummary = ({ id, name, country, externalIds, popularity }: ArtistSummary) => ({
+export const presentArtistSummary = ({
+  id,
+  name,
+  country,
+  externalIds,
+  popularity,
+}: ArtistSummary) => ({
   id,
   name,
   country,
@@ -22,7 +35,11 @@ export const presentArtistSummary = ({ id, name, country, externalIds, popularit
 
 export const presentArtist = (artist: ArtistDetail) => ({
   ...presentArtistSummary(artist),
-  albums: artist.albums.map(({ id, title, releaseDate }) => ({ id, title, releaseDate })),
+  albums: artist.albums.map(({ id, title, releaseDate }) => ({
+    id,
+    title,
+    releaseDate,
+  })),
   topTracks: artist.topTracks.map(({ id, title, durationMs, popularity }) => ({
     id,
     title,
@@ -31,7 +48,13 @@ export const presentArtist = (artist: ArtistDetail) => ({
   })),
 });
 
-export const presentAlbumSummary = ({ id, title, artist, releaseDate, externalIds }: AlbumSummary) => ({
+export const presentAlbumSummary = ({
+  id,
+  title,
+  artist,
+  releaseDate,
+  externalIds,
+}: AlbumSummary) => ({
   id,
   title,
   artist: named(artist),
@@ -39,7 +62,14 @@ export const presentAlbumSummary = ({ id, title, artist, releaseDate, externalId
   externalIds: externalIdsOf(externalIds),
 });
 
-export const presentAlbum = ({ id, title, artist, releaseDate, tracks, externalIds }: AlbumDetail) => ({
+export const presentAlbum = ({
+  id,
+  title,
+  artist,
+  releaseDate,
+  tracks,
+  externalIds,
+}: AlbumDetail) => ({
   id,
   title,
   artist: named(artist),
@@ -61,7 +91,35 @@ export const presentTrack = (track: TrackDetail) => ({
   isrc: track.isrc,
   artist: named(track.artist),
   artists: track.artists.map(({ id, name, role }) => ({ id, name, role })),
-  albums: track.albums.map(({ id, title, disc, position }) => ({ id, title, disc, position })),
+  albums: track.albums.map(({ id, title, disc, position }) => ({
+    id,
+    title,
+    disc,
+    position,
+  })),
   externalIds: externalIdsOf(track.externalIds),
   popularity: track.popularity,
 });
+
+export const ARTIST: Form<ArtistDetail> = {
+  present: presentArtist,
+  editable: ({ name, country, externalIds }) => ({
+    name,
+    country,
+    externalIds: externalIdsOf(externalIds),
+  }),
+};
+
+export const ALBUM: Form<AlbumDetail> = {
+  present: presentAlbum,
+  editable: presentAlbum,
+};
+
+export const TRACK: Form<TrackDetail> = {
+  present: presentTrack,
+  editable: (track) => {
+    const { title, durationMs, isrc, artist, artists, externalIds } =
+      presentTrack(track);
+    return { title, durationMs, isrc, artist, artists, externalIds };
+  },
+};

@@ -8,7 +8,13 @@ import { promisify } from "node:util";
 import { gzip as gzipCallback } from "node:zlib";
 import { type Scope, scopeKey } from "../../db/queries/cacheVersions.js";
 import type { CacheVersions } from "./CacheVersions.js";
-import { decodePage, type Encoding, encodePage, type Page, etagOf } from "./page.js";
+import {
+  decodePage,
+  type Encoding,
+  encodePage,
+  type Page,
+  etagOf,
+} from "./page.js";
 import type { RedisService } from "./RedisService.js";
 import { StoredKeys } from "./StoredKeys.js";
 
@@ -39,6 +45,8 @@ export interface PageRequest {
 export interface Loaded {
   /** The body as JSON. */
   readonly body: Buffer;
+  /** The hash of the body when absent. */
+  readonly etag?: string | undefined;
   /** False when it turned out to depend on more than the scopes. */
   readonly keep: boolean;
 }
@@ -60,7 +68,11 @@ export class PageCache {
   readonly #loading = new Map<string, Promise<Page>>();
   readonly #stored = new StoredKeys();
 
-  constructor({ redis, versions, observe = () => undefined }: PageCacheOptions) {
+  constructor({
+    redis,
+    versions,
+    observe = () => undefined,
+  }: PageCacheOptions) {
     this.#redis = redis;
     this.#versions = versions;
     this.#observe = observe;
@@ -75,7 +87,7 @@ export class PageCache {
     const versions = await this.#versions.current(request.scopes);
     if (versions === null) {
       this.#observe(request.route, "bypass");
-      return plainPage((await load()).body);
+      return plainPage(await load());
     }
     const key = keyOf(request, versions);
     const running = this.#loading.get(key);
@@ -83,7 +95,9 @@ export class PageCache {
       this.#observe(request.route, "hit");
       return running;
     }
-    const loading = this.#readThrough(request, key, load).finally(() => this.#loading.delete(key));
+    const loading = this.#readThrough(request, key, load).finally(() =>
+      this.#loading.delete(key),
+    );
     this.#loading.set(key, loading);
     return loading;
   }
@@ -93,41 +107,67 @@ export class PageCache {
     await this.#versions.caughtUp(WRITER_PATIENCE_MS);
   }
 
-  async #readThrough(request: PageRequest, key: string, load: () => Promise<Loaded>): Promise<Page> {
+  async #readThrough(
+    request: PageRequest,
+    key: string,
+    load: () => Promise<Loaded>,
+  ): Promise<Page> {
     const { userId, route, encoding } = request;
     const found = await this.#redis.getBytes(key);
-    const kept = found === undefined || found === null ? null : decodePage(found);
+    const kept =
+      found === undefined || found === null ? null : decodePage(found);
     if (kept !== null) {
       this.#observe(route, "hit");
       return kept;
     }
-    const { body, keep } = await load();
-    if (found === undefined || !keep || body.length > PAGE_MAX_BYTES) {
+    const loaded = await load();
+    if (
+      found === undefined ||
+      !loaded.keep ||
+      loaded.body.length > PAGE_MAX_BYTES
+    ) {
       this.#observe(route, "bypass");
-      return plainPage(body);
+      return plainPage(loaded);
     }
     this.#observe(route, "miss");
-    const page = await finishedPage(body, encoding);
+    const page = await finishedPage(loaded, encoding);
     const instead = this.#stored.replace(userId, baseOf(request), key);
     void this.#redis.setBytes(key, encodePage(page), PAGE_SECONDS, instead); // nobody waits for it; never rejects
     return page;
   }
 }
 
-const plainPage = (body: Buffer): Page => ({ etag: etagOf(body), encoding: "identity", body });
+const plainPage = ({
+  body,
+  etag = etagOf(body),
+}: Omit<Loaded, "keep">): Page => ({
+  etag,
+  encoding: "identity",
+  body,
+});
 
-async function finishedPage(body: Buffer, encoding: Encoding): Promise<Page> {
-  if (encoding === "identity" || body.length < GZIP_MIN_BYTES) return plainPage(body);
-  return { etag: etagOf(body), encoding, body: await gzip(body, { level: GZIP_LEVEL }) };
+async function finishedPage(loaded: Loaded, encoding: Encoding): Promise<Page> {
+  const page = plainPage(loaded);
+  if (encoding === "identity" || page.body.length < GZIP_MIN_BYTES) return page;
+  return {
+    etag: page.etag,
+    encoding,
+    body: await gzip(page.body, { level: GZIP_LEVEL }),
+  };
 }
 
 /** What stays the same when versions move. Input may be long, and says what somebody looked for: only its hash is kept. */
 const baseOf = ({ userId, route, input, encoding }: PageRequest): string => {
-  const hash = createHash("sha256").update(input).digest("base64url").slice(0, 22);
+  const hash = createHash("sha256")
+    .update(input)
+    .digest("base64url")
+    .slice(0, 22);
   return `page:${userId}:${route}:${hash}:${encoding}`;
 };
 
 function keyOf(request: PageRequest, versions: readonly number[]): string {
-  const labels = request.scopes.map((scope, index) => `${scopeKey(scope)} ${versions[index] ?? ""}`);
+  const labels = request.scopes.map(
+    (scope, index) => `${scopeKey(scope)} ${versions[index] ?? ""}`,
+  );
   return `${baseOf(request)}:${labels.join(",")}`;
 }

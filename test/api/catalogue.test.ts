@@ -1,7 +1,9 @@
 import { expect } from "chai";
+import { refreshPopularity } from "../../services/catalog/popularity.js";
 import { startTestApp, type TestApp } from "../support/app.js";
 import { expectStatus } from "../support/expectStatus.js";
 import { insertPlays } from "../support/plays.js";
+import { until } from "../support/until.js";
 import { buildCast, type Cast, make } from "./catalogueSupport.js";
 
 const ARTISTS = "/api/v1/artists";
@@ -9,6 +11,9 @@ const ALBUMS = "/api/v1/albums";
 const TRACKS = "/api/v1/tracks";
 const SPOTIFY = (n: number): string => String(n).padStart(22, "S");
 const NOWHERE = 4_000_000_000;
+
+/** The same answer, in either encoding. */
+const tagOfSame = (tag: string): RegExp => new RegExp(`^${tag.slice(0, -1)}(?:-gzip)?"$`);
 
 describe("the catalogue over HTTP", () => {
   let app: TestApp;
@@ -476,6 +481,52 @@ describe("the catalogue over HTTP", () => {
             { headers: { "If-Match": won.headers.get("etag")! } },
           ),
         );
+      }
+    });
+
+    it("is not refused because plays were counted meanwhile, or others added what the editor does not change", async () => {
+      const plays = Array.from({ length: 12 }, (_, n) => ({
+        playedAt: `2024-04-${10 + n}T10:00:00Z`,
+        artist: "Counted artist",
+        track: n < 3 ? "Counted track" : `A song of the counted artist, number ${n}`,
+      }));
+      await insertPlays(app.deps.database.pool, cast.userId, plays);
+      const named = async (list: string, q: string) =>
+        (await cast.user.get(`${list}?q=${encodeURIComponent(q)}`)).body.data[0];
+      for (const [list, name, change, other, playedAt] of [
+        [ARTISTS, "Counted artist", { country: "IS" }, { country: "NO" }, "2024-03-04T10:00:00Z"],
+        [TRACKS, "Counted track", { durationMs: 180_000 }, { durationMs: 170_000 }, "2024-03-05T10:00:00Z"],
+      ] as const) {
+        const path = `${list}/${(await named(list, name)).id}`;
+        const before = await cast.user.get(path);
+        const tag = before.headers.get("etag")!;
+        expect((await cast.user.get(path)).headers.get("etag"), "from the cache").to.equal(tag);
+        const again = await cast.user.get(path, { headers: { "If-None-Match": tag } });
+        expectStatus(304, again);
+
+        await insertPlays(app.deps.database.pool, cast.userId, [
+          { ...plays[0]!, playedAt, album: `Of ${name}` },
+        ]);
+        await until("the numbers are there", async () => {
+          await refreshPopularity({ pool: app.deps.database.pool, leastPauseMs: 0 });
+          const now = await cast.user.get(path, { headers: { "If-None-Match": tag } });
+          return now.status === 200 && now.body.popularity > before.body.popularity;
+        });
+
+        const edited = expectStatus(
+          200,
+          await cast.editor.patch(path, change, { headers: { "If-Match": `"other", ${tag}` } }),
+        );
+        expect(edited.body).to.deep.include(change);
+        expect((await cast.user.get(path)).headers.get("etag")).to.match(
+          tagOfSame(edited.headers.get("etag")!),
+        );
+        expectStatus(412, await cast.editor.patch(path, other, { headers: { "If-Match": tag } }));
+        for (const wrong of [`W/${edited.headers.get("etag")!}`, '"x"', tag.replace(".", "")]) {
+          expectStatus(412, await cast.editor.patch(path, other, { headers: { "If-Match": wrong } }));
+        }
+        const shown = (await cast.user.get(path)).headers.get("etag")!;
+        expectStatus(200, await cast.editor.patch(path, other, { headers: { "If-Match": shown } }));
       }
     });
 

@@ -1,2 +1,2 @@
 /** In api/catalogue, where the three that name each other are side by side. */
-export { presentAlbum, presentAlbumSummary } from "../../catalogue/presenter.js";
+export { ALBUM, presentAlbumSummary } from "../../catalogue/presenter.js";

@@ -1,9 +1,13 @@
 import Router from "@koa/router";
-import { presentPage, sendCreated, sendFound } from "../../catalogue/answers.js";
+import {
+  presentPage,
+  sendCreated,
+  sendFound,
+  unchanged,
+} from "../../catalogue/answers.js";
 import { mount } from "../../middleware/endpoint.js";
-import { assertMatch } from "../../middleware/entityTags.js";
 import type { AppDeps, AppRouter } from "../../types.js";
-import { presentArtist, presentArtistSummary } from "./presenter.js";
+import { ARTIST, presentArtistSummary } from "./presenter.js";
 import {
   createArtist,
   listArtists,
@@ -14,40 +18,51 @@ import {
   showArtist,
 } from "./schema.js";
 
-export function artistsRouter({ catalogue }: Pick<AppDeps, "catalogue">): AppRouter {
+export function artistsRouter({
+  catalogue,
+}: Pick<AppDeps, "catalogue">): AppRouter {
   const router: AppRouter = new Router();
 
   mount(router, listArtists, async (ctx, { query }) => {
-    ctx.body = presentPage(await catalogue.listArtists(query), presentArtistSummary);
+    ctx.body = presentPage(
+      await catalogue.listArtists(query),
+      presentArtistSummary,
+    );
   });
 
   mount(router, createArtist, async (ctx, { body }) => {
-    sendCreated(ctx, PATH, await catalogue.createArtist(body), presentArtist);
+    sendCreated(ctx, PATH, await catalogue.createArtist(body), ARTIST);
   });
 
   mount(router, showArtist, async (ctx, { params }) => {
-    sendFound(ctx, PATH, await catalogue.findArtist(params.id), presentArtist);
+    sendFound(ctx, PATH, await catalogue.findArtist(params.id), ARTIST);
   });
 
   mount(router, replaceArtist, async (ctx, { params, body }) => {
-    const changed = await catalogue.editArtist(params.id, body, (current) =>
-      assertMatch(ctx, presentArtist(current)),
+    const changed = await catalogue.editArtist(
+      params.id,
+      body,
+      unchanged(ctx, ARTIST),
     );
-    sendFound(ctx, PATH, changed, presentArtist);
+    sendFound(ctx, PATH, changed, ARTIST);
   });
 
   mount(router, patchArtist, async (ctx, { params, body }) => {
-    const changed = await catalogue.editArtist(params.id, body, (current) =>
-      assertMatch(ctx, presentArtist(current)),
+    const changed = await catalogue.editArtist(
+      params.id,
+      body,
+      unchanged(ctx, ARTIST),
     );
-    sendFound(ctx, PATH, changed, presentArtist);
+    sendFound(ctx, PATH, changed, ARTIST);
   });
 
   mount(router, mergeArtist, async (ctx, { params, body }) => {
-    const merged = await catalogue.mergeArtist(params.id, body.into, (current) =>
-      assertMatch(ctx, presentArtist(current)),
+    const merged = await catalogue.mergeArtist(
+      params.id,
+      body.into,
+      unchanged(ctx, ARTIST),
     );
-    sendFound(ctx, PATH, merged, presentArtist, "/merge");
+    sendFound(ctx, PATH, merged, ARTIST, "/merge");
   });
 
   return router;

@@ -1,2 +1,2 @@
 /** In api/catalogue, where the three that name each other are side by side. */
-export { presentTrack } from "../../catalogue/presenter.js";
+export { presentTrack, TRACK } from "../../catalogue/presenter.js";

@@ -1,12 +1,26 @@
 import Router from "@koa/router";
-import { presentPage, sendCreated, sendFound } from "../../catalogue/answers.js";
+import {
+  presentPage,
+  sendCreated,
+  sendFound,
+  unchanged,
+} from "../../catalogue/answers.js";
 import { mount } from "../../middleware/endpoint.js";
-import { assertMatch } from "../../middleware/entityTags.js";
 import type { AppDeps, AppRouter } from "../../types.js";
-import { presentTrack } from "./presenter.js";
-import { createTrack, listTracks, mergeTrack, patchTrack, PATH, replaceTrack, showTrack } from "./schema.js";
+import { presentTrack, TRACK } from "./presenter.js";
+import {
+  createTrack,
+  listTracks,
+  mergeTrack,
+  patchTrack,
+  PATH,
+  replaceTrack,
+  showTrack,
+} from "./schema.js";
 
-export function tracksRouter({ catalogue }: Pick<AppDeps, "catalogue">): AppRouter {
+export function tracksRouter({
+  catalogue,
+}: Pick<AppDeps, "catalogue">): AppRouter {
   const router: AppRouter = new Router();
 
   mount(router, listTracks, async (ctx, { query }) => {
@@ -14,32 +28,38 @@ export function tracksRouter({ catalogue }: Pick<AppDeps, "catalogue">): AppRout
   });
 
   mount(router, createTrack, async (ctx, { body }) => {
-    sendCreated(ctx, PATH, await catalogue.createTrack(body), presentTrack);
+    sendCreated(ctx, PATH, await catalogue.createTrack(body), TRACK);
   });
 
   mount(router, showTrack, async (ctx, { params }) => {
-    sendFound(ctx, PATH, await catalogue.findTrack(params.id), presentTrack);
+    sendFound(ctx, PATH, await catalogue.findTrack(params.id), TRACK);
   });
 
   mount(router, replaceTrack, async (ctx, { params, body }) => {
-    const changed = await catalogue.editTrack(params.id, body, (current) =>
-      assertMatch(ctx, presentTrack(current)),
+    const changed = await catalogue.editTrack(
+      params.id,
+      body,
+      unchanged(ctx, TRACK),
     );
-    sendFound(ctx, PATH, changed, presentTrack);
+    sendFound(ctx, PATH, changed, TRACK);
   });
 
   mount(router, patchTrack, async (ctx, { params, body }) => {
-    const changed = await catalogue.editTrack(params.id, body, (current) =>
-      assertMatch(ctx, presentTrack(current)),
+    const changed = await catalogue.editTrack(
+      params.id,
+      body,
+      unchanged(ctx, TRACK),
     );
-    sendFound(ctx, PATH, changed, presentTrack);
+    sendFound(ctx, PATH, changed, TRACK);
   });
 
   mount(router, mergeTrack, async (ctx, { params, body }) => {
-    const merged = await catalogue.mergeTrack(params.id, body.into, (current) =>
-      assertMatch(ctx, presentTrack(current)),
+    const merged = await catalogue.mergeTrack(
+      params.id,
+      body.into,
+      unchanged(ctx, TRACK),
     );
-    sendFound(ctx, PATH, merged, presentTrack, "/merge");
+    sendFound(ctx, PATH, merged, TRACK, "/merge");
   });
 
   return router;
