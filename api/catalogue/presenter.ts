@@ -15,17 +15,10 @@ export interface Form<T> {
   readonly editable: (item: T) => unknown;
 }
 
-const externalIdsOf = (ids: readonly ExternalIdView[]) =>
-  ids.map(({ provider, id }) => ({ provider, id }));
+const externalIdsOf = (ids: readonly ExternalIdView[]) => ids.map(({ provider, id }) => ({ provider, id }));
 const named = ({ id, name }: NamedArtist) => ({ id, name });
 
-export const presentArtistSummary = ({
-  id,
-  name,
-  country,
-  externalIds,
-  popularity,
-}: ArtistSummary) => ({
+export const presentArtistSummary = ({ id, name, country, externalIds, popularity }: ArtistSummary) => ({
   id,
   name,
   country,
@@ -48,13 +41,7 @@ export const presentArtist = (artist: ArtistDetail) => ({
   })),
 });
 
-export const presentAlbumSummary = ({
-  id,
-  title,
-  artist,
-  releaseDate,
-  externalIds,
-}: AlbumSummary) => ({
+export const presentAlbumSummary = ({ id, title, artist, releaseDate, externalIds }: AlbumSummary) => ({
   id,
   title,
   artist: named(artist),
@@ -62,14 +49,7 @@ export const presentAlbumSummary = ({
   externalIds: externalIdsOf(externalIds),
 });
 
-export const presentAlbum = ({
-  id,
-  title,
-  artist,
-  releaseDate,
-  tracks,
-  externalIds,
-}: AlbumDetail) => ({
+export const presentAlbum = ({ id, title, artist, releaseDate, tracks, externalIds }: AlbumDetail) => ({
   id,
   title,
   artist: named(artist),
@@ -118,8 +98,7 @@ export const ALBUM: Form<AlbumDetail> = {
 export const TRACK: Form<TrackDetail> = {
   present: presentTrack,
   editable: (track) => {
-    const { title, durationMs, isrc, artist, artists, externalIds } =
-      presentTrack(track);
+    const { title, durationMs, isrc, artist, artists, externalIds } = presentTrack(track);
     return { title, durationMs, isrc, artist, artists, externalIds };
   },
 };

@@ -38,8 +38,7 @@ export async function answerCached(
   handle: () => Promise<void> | void,
 ): Promise<void> {
   const { userId, route, params, query, scopes } = request;
-  const encoding =
-    ctx.acceptsEncodings("gzip", "identity") === "gzip" ? "gzip" : "identity";
+  const encoding = ctx.acceptsEncodings("gzip", "identity") === "gzip" ? "gzip" : "identity";
   const input = JSON.stringify([sorted(params), sorted(query)]);
   let handled = false;
   const load = async (): Promise<Loaded> => {
@@ -53,13 +52,7 @@ export async function answerCached(
     };
   };
   try {
-    send(
-      ctx,
-      await ctx.state.pages.get(
-        { userId, route, input, scopes, encoding },
-        load,
-      ),
-    );
+    send(ctx, await ctx.state.pages.get({ userId, route, input, scopes, encoding }, load));
   } catch (error) {
     if (!(error instanceof NoPage)) throw error;
     // A redirect, say: no page to keep. Whoever only waited for it asks for itself.

@@ -12,13 +12,9 @@ import type { AppContext } from "../types.js";
 export const tagOf = (etag: string, encoding: Page["encoding"]): string =>
   encoding === "gzip" ? `"${etag}-gzip"` : `"${etag}"`;
 
-export const tagsOf = (etag: string): readonly string[] => [
-  tagOf(etag, "identity"),
-  tagOf(etag, "gzip"),
-];
+export const tagsOf = (etag: string): readonly string[] => [tagOf(etag, "identity"), tagOf(etag, "gzip")];
 
-export const tagsIn = (header: string): readonly string[] =>
-  header.split(",").map((tag) => tag.trim());
+export const tagsIn = (header: string): readonly string[] => header.split(",").map((tag) => tag.trim());
 
 /** Handlers set text, bytes or an object. */
 export function bytesOf(body: unknown): Buffer {
@@ -45,44 +41,27 @@ export function assertEditableMatch(ctx: AppContext, editable: unknown): void {
 }
 
 /** Strong comparison: a weak tag never matches. */
-function refuseUnlessNamed(
-  ctx: AppContext,
-  isOurs: (tag: string) => boolean,
-): void {
+function refuseUnlessNamed(ctx: AppContext, isOurs: (tag: string) => boolean): void {
   const header = ctx.get("If-Match");
   if (header === "" || header.trim() === "*") return;
   if (!tagsIn(header).some(isOurs)) throw new PreconditionFailedError();
 }
 
 /** Answers with a resource and its tag, as after a change; `GET` sends the same bytes, and gets its tag from the cache. */
-export function sendResource(
-  ctx: AppContext,
-  body: unknown,
-  status = 200,
-): void {
+export function sendResource(ctx: AppContext, body: unknown, status = 200): void {
   const bytes = bytesOf(body);
   send(ctx, bytes, etagOf(bytes), status);
 }
 
 /** The same, where `body` shows more than what can be edited of it. */
-export function sendEditable(
-  ctx: AppContext,
-  body: unknown,
-  editable: unknown,
-  status = 200,
-): void {
+export function sendEditable(ctx: AppContext, body: unknown, editable: unknown, status = 200): void {
   const bytes = bytesOf(body);
   const etag = `${etagOf(bytesOf(editable))}.${etagOf(bytes)}`;
   ctx.state.etag = etag; // for the cache, which knows the body alone
   send(ctx, bytes, etag, status);
 }
 
-function send(
-  ctx: AppContext,
-  bytes: Buffer,
-  etag: string,
-  status: number,
-): void {
+function send(ctx: AppContext, bytes: Buffer, etag: string, status: number): void {
   ctx.status = status;
   ctx.type = "application/json";
   ctx.set("ETag", tagOf(etag, "identity"));

@@ -8,13 +8,7 @@ import { promisify } from "node:util";
 import { gzip as gzipCallback } from "node:zlib";
 import { type Scope, scopeKey } from "../../db/queries/cacheVersions.js";
 import type { CacheVersions } from "./CacheVersions.js";
-import {
-  decodePage,
-  type Encoding,
-  encodePage,
-  type Page,
-  etagOf,
-} from "./page.js";
+import { decodePage, type Encoding, encodePage, type Page, etagOf } from "./page.js";
 import type { RedisService } from "./RedisService.js";
 import { StoredKeys } from "./StoredKeys.js";
 
@@ -68,11 +62,7 @@ export class PageCache {
   readonly #loading = new Map<string, Promise<Page>>();
   readonly #stored = new StoredKeys();
 
-  constructor({
-    redis,
-    versions,
-    observe = () => undefined,
-  }: PageCacheOptions) {
+  constructor({ redis, versions, observe = () => undefined }: PageCacheOptions) {
     this.#redis = redis;
     this.#versions = versions;
     this.#observe = observe;
@@ -95,9 +85,7 @@ export class PageCache {
       this.#observe(request.route, "hit");
       return running;
     }
-    const loading = this.#readThrough(request, key, load).finally(() =>
-      this.#loading.delete(key),
-    );
+    const loading = this.#readThrough(request, key, load).finally(() => this.#loading.delete(key));
     this.#loading.set(key, loading);
     return loading;
   }
@@ -107,25 +95,16 @@ export class PageCache {
     await this.#versions.caughtUp(WRITER_PATIENCE_MS);
   }
 
-  async #readThrough(
-    request: PageRequest,
-    key: string,
-    load: () => Promise<Loaded>,
-  ): Promise<Page> {
+  async #readThrough(request: PageRequest, key: string, load: () => Promise<Loaded>): Promise<Page> {
     const { userId, route, encoding } = request;
     const found = await this.#redis.getBytes(key);
-    const kept =
-      found === undefined || found === null ? null : decodePage(found);
+    const kept = found === undefined || found === null ? null : decodePage(found);
     if (kept !== null) {
       this.#observe(route, "hit");
       return kept;
     }
     const loaded = await load();
-    if (
-      found === undefined ||
-      !loaded.keep ||
-      loaded.body.length > PAGE_MAX_BYTES
-    ) {
+    if (found === undefined || !loaded.keep || loaded.body.length > PAGE_MAX_BYTES) {
       this.#observe(route, "bypass");
       return plainPage(loaded);
     }
@@ -137,10 +116,7 @@ export class PageCache {
   }
 }
 
-const plainPage = ({
-  body,
-  etag = etagOf(body),
-}: Omit<Loaded, "keep">): Page => ({
+const plainPage = ({ body, etag = etagOf(body) }: Omit<Loaded, "keep">): Page => ({
   etag,
   encoding: "identity",
   body,
@@ -158,16 +134,11 @@ async function finishedPage(loaded: Loaded, encoding: Encoding): Promise<Page> {
 
 /** What stays the same when versions move. Input may be long, and says what somebody looked for: only its hash is kept. */
 const baseOf = ({ userId, route, input, encoding }: PageRequest): string => {
-  const hash = createHash("sha256")
-    .update(input)
-    .digest("base64url")
-    .slice(0, 22);
+  const hash = createHash("sha256").update(input).digest("base64url").slice(0, 22);
   return `page:${userId}:${route}:${hash}:${encoding}`;
 };
 
 function keyOf(request: PageRequest, versions: readonly number[]): string {
-  const labels = request.scopes.map(
-    (scope, index) => `${scopeKey(scope)} ${versions[index] ?? ""}`,
-  );
+  const labels = request.scopes.map((scope, index) => `${scopeKey(scope)} ${versions[index] ?? ""}`);
   return `${baseOf(request)}:${labels.join(",")}`;
 }

@@ -16,21 +16,16 @@ export const etagOf = (body: Buffer): string =>
   createHash("sha256").update(body).digest("base64url").slice(0, 22);
 
 /** Another form gets another number: what an older version left is then not read. */
-const HEAD =
-  /^1 ((?:[A-Za-z0-9_-]{22}\.)?[A-Za-z0-9_-]{22}) (identity|gzip) (\d{1,9})\n$/;
+const HEAD = /^1 ((?:[A-Za-z0-9_-]{22}\.)?[A-Za-z0-9_-]{22}) (identity|gzip) (\d{1,9})\n$/;
 const HEAD_MAX_BYTES = 96;
 
 export const encodePage = ({ etag, encoding, body }: Page): Buffer =>
-  Buffer.concat([
-    Buffer.from(`1 ${etag} ${encoding} ${body.length}\n`, "latin1"),
-    body,
-  ]);
+  Buffer.concat([Buffer.from(`1 ${etag} ${encoding} ${body.length}\n`, "latin1"), body]);
 
 /** Null for what is not ours or not whole. */
 export function decodePage(found: Buffer): Page | null {
   const end = found.subarray(0, HEAD_MAX_BYTES).indexOf(10) + 1;
-  const [, etag, encoding, length] =
-    HEAD.exec(found.toString("latin1", 0, end)) ?? [];
+  const [, etag, encoding, length] = HEAD.exec(found.toString("latin1", 0, end)) ?? [];
   if (etag === undefined || Number(length) !== found.length - end) return null;
   return { etag, encoding: encoding as Encoding, body: found.subarray(end) };
 }

@@ -1,26 +1,11 @@
 import Router from "@koa/router";
-import {
-  presentPage,
-  sendCreated,
-  sendFound,
-  unchanged,
-} from "../../catalogue/answers.js";
+import { presentPage, sendCreated, sendFound, unchanged } from "../../catalogue/answers.js";
 import { mount } from "../../middleware/endpoint.js";
 import type { AppDeps, AppRouter } from "../../types.js";
 import { presentTrack, TRACK } from "./presenter.js";
-import {
-  createTrack,
-  listTracks,
-  mergeTrack,
-  patchTrack,
-  PATH,
-  replaceTrack,
-  showTrack,
-} from "./schema.js";
+import { createTrack, listTracks, mergeTrack, patchTrack, PATH, replaceTrack, showTrack } from "./schema.js";
 
-export function tracksRouter({
-  catalogue,
-}: Pick<AppDeps, "catalogue">): AppRouter {
+export function tracksRouter({ catalogue }: Pick<AppDeps, "catalogue">): AppRouter {
   const router: AppRouter = new Router();
 
   mount(router, listTracks, async (ctx, { query }) => {
@@ -36,29 +21,17 @@ export function tracksRouter({
   });
 
   mount(router, replaceTrack, async (ctx, { params, body }) => {
-    const changed = await catalogue.editTrack(
-      params.id,
-      body,
-      unchanged(ctx, TRACK),
-    );
+    const changed = await catalogue.editTrack(params.id, body, unchanged(ctx, TRACK));
     sendFound(ctx, PATH, changed, TRACK);
   });
 
   mount(router, patchTrack, async (ctx, { params, body }) => {
-    const changed = await catalogue.editTrack(
-      params.id,
-      body,
-      unchanged(ctx, TRACK),
-    );
+    const changed = await catalogue.editTrack(params.id, body, unchanged(ctx, TRACK));
     sendFound(ctx, PATH, changed, TRACK);
   });
 
   mount(router, mergeTrack, async (ctx, { params, body }) => {
-    const merged = await catalogue.mergeTrack(
-      params.id,
-      body.into,
-      unchanged(ctx, TRACK),
-    );
+    const merged = await catalogue.mergeTrack(params.id, body.into, unchanged(ctx, TRACK));
     sendFound(ctx, PATH, merged, TRACK, "/merge");
   });
 
