@@ -66,10 +66,7 @@ export const unchanged =
 export const presentPage = <T>(
   { items, nextCursor }: CataloguePage<T>,
   present: (item: T) => unknown,
-): {
-  readonly data: readonly unknown[];
-  readonly nextCursor: string | null;
-} => ({
+): { readonly data: readonly unknown[]; readonly nextCursor: string | null } => ({
   data: items.map((item) => present(item)),
   nextCursor,
 });

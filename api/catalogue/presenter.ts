@@ -28,11 +28,7 @@ export const presentArtistSummary = ({ id, name, country, externalIds, popularit
 
 export const presentArtist = (artist: ArtistDetail) => ({
   ...presentArtistSummary(artist),
-  albums: artist.albums.map(({ id, title, releaseDate }) => ({
-    id,
-    title,
-    releaseDate,
-  })),
+  albums: artist.albums.map(({ id, title, releaseDate }) => ({ id, title, releaseDate })),
   topTracks: artist.topTracks.map(({ id, title, durationMs, popularity }) => ({
     id,
     title,
@@ -71,29 +67,17 @@ export const presentTrack = (track: TrackDetail) => ({
   isrc: track.isrc,
   artist: named(track.artist),
   artists: track.artists.map(({ id, name, role }) => ({ id, name, role })),
-  albums: track.albums.map(({ id, title, disc, position }) => ({
-    id,
-    title,
-    disc,
-    position,
-  })),
+  albums: track.albums.map(({ id, title, disc, position }) => ({ id, title, disc, position })),
   externalIds: externalIdsOf(track.externalIds),
   popularity: track.popularity,
 });
 
 export const ARTIST: Form<ArtistDetail> = {
   present: presentArtist,
-  editable: ({ name, country, externalIds }) => ({
-    name,
-    country,
-    externalIds: externalIdsOf(externalIds),
-  }),
+  editable: ({ name, country, externalIds }) => ({ name, country, externalIds: externalIdsOf(externalIds) }),
 };
 
-export const ALBUM: Form<AlbumDetail> = {
-  present: presentAlbum,
-  editable: presentAlbum,
-};
+export const ALBUM: Form<AlbumDetail> = { present: presentAlbum, editable: presentAlbum };
 
 export const TRACK: Form<TrackDetail> = {
   present: presentTrack,
