@@ -52,6 +52,7 @@ export function createImportActivities({
     importPart: (input) => run(input, (context) => steps.importPart(input, input.partNo, context)),
     failPart: (input) =>
       run(input, () => steps.failPart(input, input.partNo, { code: input.code, message: input.message })),
+    linkPlays: (ref) => run(ref, (context) => steps.link(ref, context)),
     finish: (input) => run(input, async () => ({ status: await steps.finish(input, input) })),
     park: (ref) => run(ref, () => steps.park(ref)),
     unpark: (ref) => run(ref, () => steps.unpark(ref)),

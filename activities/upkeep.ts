@@ -2,6 +2,7 @@
 import { pruneEnded } from "../services/auth/prune.js";
 import { refreshPopularity } from "../services/catalog/popularity.js";
 import { deleteOrphanedUploads } from "../services/import/orphanedUploads.js";
+import { catchUpLinks } from "../services/import/linkUpkeep.js";
 import { closeLateCancels, reconcile } from "../services/import/reconciler.js";
 import type { ReconcilerDependencies } from "../services/import/reconciler.js";
 import { searchUpkeep } from "../services/search/upkeep.js";
@@ -17,6 +18,8 @@ const ORPHANS_INTERVAL_MS = 60 * 60 * 1000;
 const POPULARITY_INTERVAL_MS = 10_000;
 const PRUNE_INTERVAL_MS = 60 * 60 * 1000;
 const STATISTICS_INTERVAL_MS = 5000;
+/** Names that were corrected change what is counted within so many milliseconds. */
+const LINKS_INTERVAL_MS = 2000;
 /** New names are to be found within ten seconds. */
 const SEARCH_INTERVAL_MS = 2000;
 
@@ -30,6 +33,7 @@ export const upkeepTasks = (deps: UpkeepDependencies): readonly UpkeepTask[] => 
   { name: "reconciling", everyMs: deps.reconcileIntervalMs, run: () => observedReconcile(deps) },
   { name: "closing cancelled imports", everyMs: LATE_CANCELS_INTERVAL_MS, run: () => closeLateCancels(deps) },
   { name: "starting erases", everyMs: deps.reconcileIntervalMs, run: () => startErases(deps) },
+  { name: "linking plays", everyMs: LINKS_INTERVAL_MS, run: () => catchUpLinks(deps.pool) },
   { name: "making statistics", everyMs: STATISTICS_INTERVAL_MS, run: () => refreshStatistics(deps) },
   { name: "deleting orphaned uploads", everyMs: ORPHANS_INTERVAL_MS, run: () => deleteOrphanedUploads(deps) },
   {

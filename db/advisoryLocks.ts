@@ -10,6 +10,9 @@ export const ADVISORY_LOCKS = {
   statistics: 7_305_525,
   popularity: 7_305_526,
   catalogue: 7_305_527,
+  merges: 7_305_529,
+  linking: 7_305_530,
+  schedules: 7_305_531,
 } as const;
 
 /**
@@ -21,3 +24,9 @@ export const userPlaysLock = (userId: string): string =>
 
 /** The same, where the user's id is parameter 1. */
 export const USER_PLAYS_LOCK = userPlaysLock("$1");
+
+/**
+ * The key of the lock on the links of one user's plays, where the user's id is parameter 1. Whoever links takes it alone and
+ * the one on the plays shared before it, so that two who link the same plays do not miss each other's, and no batch waits.
+ */
+export const USER_LINKS_LOCK = "hashtextextended('playlog links of user ' || $1::text, 0)";

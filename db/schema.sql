@@ -172,6 +172,15 @@ AS $function$
       return null;
     end $function$;
 
+CREATE OR REPLACE FUNCTION public.note_rekeyed_track()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+    begin
+      insert into link_changes (loose_key) values (old.loose_key), (new.loose_key);
+      return null;
+    end $function$;
+
 CREATE OR REPLACE FUNCTION public.note_title_update()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -434,6 +443,7 @@ create table import_jobs (
   finished_at timestamp with time zone,
   blob_delete_after timestamp with time zone,
   parked_at timestamp with time zone,
+  link_pending boolean default false not null,
   constraint import_jobs_pkey PRIMARY KEY (id),
   constraint import_jobs_workflow_once UNIQUE (workflow_id),
   constraint import_jobs_attempt CHECK ((attempt >= 1)),
@@ -466,6 +476,7 @@ create table import_parts (
   lost_attempts integer default 0 not null,
   constraint import_parts_pkey PRIMARY KEY (job_id, part_no),
   constraint import_parts_add_up CHECK ((read = (((inserted + duplicate) + skipped) + rejected))),
+  constraint import_parts_linked_of_inserted CHECK ((linked <= inserted)),
   constraint import_parts_lost_attempts CHECK ((lost_attempts >= 0)),
   constraint import_parts_not_negative CHECK ((LEAST(inserted, duplicate, skipped, rejected, linked) >= 0)),
   constraint import_parts_job_id_fkey FOREIGN KEY (job_id) REFERENCES import_jobs(id) ON DELETE CASCADE
@@ -492,6 +503,13 @@ create table invites (
   used_at timestamp with time zone,
   constraint invites_pkey PRIMARY KEY (id),
   constraint invites_code_once UNIQUE (code_hash)
+);
+
+create table link_changes (
+  id bigint generated always as identity not null,
+  loose_key text collate "C" not null,
+  constraint link_changes_pkey PRIMARY KEY (id),
+  constraint link_changes_key_size CHECK ((octet_length(loose_key) <= 2400))
 );
 
 create table listening_history (
@@ -587,7 +605,7 @@ create table search_documents (
 create table search_tiers (
   tier smallint not null,
   min_popularity integer not null,
-  min_id bigint not null,
+  max_id bigint not null,
   constraint search_tiers_pkey PRIMARY KEY (tier),
   constraint search_tiers_known_tier CHECK (((tier >= 0) AND (tier <= 1)))
 );
@@ -597,7 +615,7 @@ create table search_words (
   documents integer not null,
   near integer[] not null,
   constraint search_words_pkey PRIMARY KEY (word)
-);
+) with (fillfactor=50);
 
 create table sessions (
   id uuid not null,
@@ -775,6 +793,7 @@ CREATE INDEX import_jobs_connection ON public.import_jobs USING btree (connectio
 CREATE INDEX import_jobs_open ON public.import_jobs USING btree (status, next_start_at) WHERE (status = ANY (ARRAY['queued'::import_status, 'running'::import_status, 'paused'::import_status, 'cancelling'::import_status, 'undoing'::import_status]));
 CREATE UNIQUE INDEX import_jobs_open_sync ON public.import_jobs USING btree (connection_id) WHERE ((kind = 'sync'::text) AND (status = ANY (ARRAY['queued'::import_status, 'running'::import_status, 'paused'::import_status, 'cancelling'::import_status])));
 CREATE UNIQUE INDEX import_jobs_same_upload ON public.import_jobs USING btree (user_id, sha256, options_hash) WHERE (status = ANY (ARRAY['queued'::import_status, 'running'::import_status, 'paused'::import_status, 'cancelling'::import_status]));
+CREATE INDEX import_jobs_to_link ON public.import_jobs USING btree (id) WHERE link_pending;
 CREATE INDEX import_jobs_user ON public.import_jobs USING btree (user_id, created_at DESC, id DESC);
 CREATE INDEX plays_by_album ON public.listening_history USING btree (album_id, user_id, played_at DESC) WHERE (album_id IS NOT NULL);
 CREATE INDEX plays_by_artist ON public.listening_history USING btree (artist_id, user_id, played_at DESC);
@@ -785,10 +804,10 @@ CREATE INDEX plays_linked ON public.listening_history USING btree (duplicate_of)
 CREATE INDEX oauth_states_of_session ON public.oauth_states USING btree (session_id);
 CREATE INDEX oauth_states_of_user ON public.oauth_states USING btree (user_id, created_at);
 CREATE INDEX search_documents_name ON public.search_documents USING btree (hashtextextended(name, (0)::bigint), tier);
-CREATE INDEX search_documents_popular_words ON public.search_documents USING gin (words) WITH (fastupdate=off) WHERE (tier <= 1);
-CREATE INDEX search_documents_top_words ON public.search_documents USING gin (words) WITH (fastupdate=off) WHERE (tier = 0);
-CREATE INDEX search_documents_words ON public.search_documents USING gin (words) WITH (fastupdate=off);
-CREATE INDEX search_words_near ON public.search_words USING gin (near) WITH (fastupdate=off);
+CREATE INDEX search_documents_popular_words ON public.search_documents USING gin (words) WITH (fastupdate='on', gin_pending_list_limit='8192') WHERE (tier <= 1);
+CREATE INDEX search_documents_top_words ON public.search_documents USING gin (words) WITH (fastupdate='on', gin_pending_list_limit='8192') WHERE (tier = 0);
+CREATE INDEX search_documents_words ON public.search_documents USING gin (words) WITH (fastupdate='on', gin_pending_list_limit='8192');
+CREATE INDEX search_words_near ON public.search_words USING gin (near) WITH (fastupdate='on', gin_pending_list_limit='8192');
 CREATE INDEX sessions_expired ON public.sessions USING btree (expires_at);
 CREATE INDEX sessions_revoked ON public.sessions USING btree (revoked_at) WHERE (revoked_at IS NOT NULL);
 CREATE INDEX sessions_user ON public.sessions USING btree (user_id, created_at DESC);
@@ -819,6 +838,7 @@ CREATE TRIGGER sessions_deleted AFTER DELETE ON public.sessions FOR EACH ROW WHE
 CREATE TRIGGER sessions_revoked AFTER UPDATE OF revoked_at ON public.sessions FOR EACH ROW WHEN ((new.revoked_at IS NOT NULL)) EXECUTE FUNCTION session_revoked();
 CREATE TRIGGER track_aliases_search AFTER INSERT OR DELETE OR UPDATE ON public.track_aliases FOR EACH ROW EXECUTE FUNCTION note_alias('track');
 CREATE TRIGGER tracks_gone AFTER DELETE ON public.tracks REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION forget_external_ids('track');
+CREATE TRIGGER tracks_rekeyed AFTER UPDATE OF loose_key ON public.tracks FOR EACH ROW WHEN ((old.loose_key IS DISTINCT FROM new.loose_key)) EXECUTE FUNCTION note_rekeyed_track();
 CREATE TRIGGER tracks_search_delete AFTER DELETE ON public.tracks REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note_catalogue_delete('track');
 CREATE TRIGGER tracks_search_insert AFTER INSERT ON public.tracks REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION note_catalogue_insert('track');
 CREATE TRIGGER tracks_search_update AFTER UPDATE ON public.tracks REFERENCING OLD TABLE AS before_change NEW TABLE AS after_change FOR EACH STATEMENT EXECUTE FUNCTION note_title_update('track');
@@ -875,11 +895,14 @@ comment on column import_jobs.attempt is 'number of the workflow run by retry: w
 comment on column import_jobs.totals is 'counts by verdict and reason, written when the job closes; while it runs they are summed from its batches';
 comment on column import_jobs.version is 'grows with every visible change';
 comment on column import_jobs.parked_at is 'set while the workflow of a paused import waits to be woken; a job that runs again and is still parked missed its wake-up';
+comment on column import_jobs.link_pending is 'brought plays that are not linked with those of other sources yet; set by each batch, cleared by the step that links';
 comment on table import_parts is 'One file inside an upload. The check is the promise: every record read has exactly one verdict.';
+comment on column import_parts.linked is 'how many of the inserted were another sighting of a play when the import was linked';
 comment on column import_parts.lost_attempts is 'workers in a row that vanished while they read this part and before they committed a batch of it';
 comment on table import_rows is 'Every rejected record, and the first 100,000 skipped ones of a job, with a sentence and the raw record without personal fields.';
 comment on table invites is 'Codes that let one person each create an account; only the SHA-256 of the code is kept.';
 comment on column invites.used_at is 'set by the transaction that creates the account, so that one code makes one account';
+comment on table link_changes is 'Loose keys that tracks have lost or won by a rename or a merge, so that plays of anybody may have to be linked anew. Rows are only ever added; the worker takes away those that it has worked off.';
 comment on index plays_by_import is 'the plays of an import in order of time, however few they are in a long history';
 comment on table listening_history is 'One row per play as one source saw it. Several sightings of one play are linked by duplicate_of, never deleted.';
 comment on column listening_history.played_at is 'start of the play, UTC';
@@ -895,6 +918,7 @@ comment on function note_alias() is 'for each row: only editors write aliases, a
 comment on function note_artist_update() is 'by except and not by a join: its plan is kept, and one made for a single row would compare each of many with each other';
 comment on function note_catalogue_insert() is 'once a statement; in pieces, so that a row of search_changes is a bounded piece of work';
 comment on function note_moved_plays() is 'a trigger, because a merge moves the plays of everybody by foreign keys and announces no history';
+comment on function note_rekeyed_track() is 'a trigger, because tracks are renamed in several places and imports never do it';
 comment on table oauth_states is 'Authorizations that were begun and have not come back. A row goes when its state comes back, so that it does so once.';
 comment on column oauth_states.verifier is 'of PKCE, AES-256-GCM under the key named by verifier_key_id';
 comment on table play_link_overrides is 'Pairs of plays that their owner says are two, however alike they look: they are never linked again.';
@@ -910,7 +934,7 @@ comment on column search_documents.name is 'the title or name as services/search
 comment on column search_documents.words is 'words of the name and of its artist; of scripts without spaces, pairs of characters; without positions';
 comment on column search_documents.popularity is 'copied from the catalogue row, to be sorted by without a look at it';
 comment on column search_documents.tier is '0: the few thousand most popular, 1: the next, 2: the rest; see search_tiers';
-comment on table search_tiers is 'A document is of the first tier whose (min_popularity, min_id) its popularity and entity_id reach';
+comment on table search_tiers is 'A document is of the first tier whose (popularity descending, id ascending) border it does not come after';
 comment on table search_words is 'Words that a misspelt one may stand for';
 comment on column search_words.documents is 'how many rows of search_documents have it';
 comment on column search_words.near is 'hashes of the word, and of the word without each one of its letters';

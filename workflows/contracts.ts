@@ -96,6 +96,11 @@ export type ImportOutcome =
 
 export type FinishInput = ImportRun & ImportOutcome;
 
+export interface LinkResult {
+  /** Of the plays inserted, those that are another sighting of a play. */
+  readonly linked: number;
+}
+
 export interface FinishedImport {
   readonly status: string;
 }
@@ -177,6 +182,8 @@ export interface ImportActivities {
   importPart(input: PartRef): Promise<PartResult>;
   /** Settles a part that no attempt could finish. */
   failPart(input: FailPartInput): Promise<PartResult>;
+  /** Links what is in with the plays of other sources. */
+  linkPlays(run: ImportRun): Promise<LinkResult>;
   /** Closes the job. */
   finish(input: FinishInput): Promise<FinishedImport>;
   /** Says in the job's row that its run waits to be woken. */

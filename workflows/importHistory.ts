@@ -1,5 +1,5 @@
 /**
- * Imports one upload: prepare, then its parts in a bounded window, then finish. Everything of substance is in
+ * Imports one upload: prepare, then its parts in a bounded window, then link and finish. Everything of substance is in
  * Postgres; this code owns the order, the patience, the cancelling and the waiting of what is paused.
  */
 import {
@@ -9,6 +9,7 @@ import {
   defineQuery,
   isCancellation,
   log,
+  patched,
   proxyActivities,
   setCurrentDetails,
   setHandler,
@@ -156,6 +157,13 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
     enter("importing", provider);
   };
 
+  /** An import is not the worse for plays that are linked later: the worker makes up for it. */
+  const link = async (): Promise<void> => {
+    await acts.linkPlays(run).catch((err: unknown) => {
+      log.warn("plays are linked later", { ...failureOf(err) });
+    });
+  };
+
   let next = async (): Promise<ImportOutcome | null> => {
     if (input.resume === undefined) await prepare();
     else {
@@ -183,6 +191,7 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
     const ending = outcome;
     const finished = await CancellationScope.nonCancellable(async () => {
       enter("finishing");
+      if (patched("link-plays")) await link();
       const result = await acts.finish({ ...run, ...ending });
       if (result.status !== "paused") enter("done");
       return result;
@@ -220,7 +229,7 @@ function activitiesFor(heartbeatTimeoutMs: number) {
     retry: afterLostWorker,
   } as const;
   const { importPart } = proxyActivities<Pick<ImportActivities, "importPart">>(partOptions);
-  const { prepare } = proxyActivities<Pick<ImportActivities, "prepare">>({
+  const { prepare, linkPlays } = proxyActivities<Pick<ImportActivities, "prepare" | "linkPlays">>({
     startToCloseTimeout: "15 minutes",
     heartbeatTimeout: heartbeatTimeoutMs,
     scheduleToCloseTimeout: "24 hours",
@@ -235,7 +244,7 @@ function activitiesFor(heartbeatTimeoutMs: number) {
   >({ ...shortStep, scheduleToCloseTimeout: "24 hours" });
   // What is paused must not fail of waiting.
   const { park, unpark } = proxyActivities<Pick<ImportActivities, "park" | "unpark">>(shortStep);
-  return { prepare, importPart, partOptions, openParts, failPart, finish, park, unpark };
+  return { prepare, importPart, partOptions, openParts, failPart, linkPlays, finish, park, unpark };
 }
 
 /** What the Temporal UI shows of a running import. Numbers only: file names can be personal. */

@@ -37,6 +37,8 @@ export class ImportJob extends BaseModel {
   declare errorMessage: string | null;
   /** Counts by verdict and reason, once the job is closed. */
   declare totals: Record<string, unknown> | null;
+  /** Brought plays that are not linked with those of other sources yet. */
+  declare linkPending: boolean;
   declare version: number;
   declare startAttempts: number;
   declare nextStartAt: Date | null;

@@ -28,6 +28,8 @@ async function run(client: ClientBase, text: string, values: readonly unknown[])
 export async function mergeTrackRows(client: ClientBase, { losers, survivors }: Pairs): Promise<void> {
   if (losers.length === 0) return;
   const statements = [
+    // What was linked under one name may have to be linked under the other; see services/history/linking/.
+    `insert into link_changes (loose_key) select distinct t.loose_key from ${PAIRS} join tracks t on t.id in (loser, survivor)`,
     `update listening_history h set track_id = s.id, artist_id = s.artist_id
        from ${PAIRS} join tracks s on s.id = p.survivor where h.track_id = p.loser`,
     `insert into album_tracks as m (album_id, track_id, disc, position)

@@ -5,6 +5,7 @@ import { listenById } from "../../db/queries/listeningHistory.js";
 import type { TimePrecision } from "../../db/models/enums.js";
 import { NotFoundError, ValidationError } from "../../utils/errors.js";
 import { placeOnAlbums } from "./choices.js";
+import { keysOfPlays, relinkKeys } from "./linking/relink.js";
 import { countsAsListen } from "./listenRule.js";
 import { type PlayChanges, startRange } from "./manualPlays.js";
 import type { Place, Placed, Places } from "./places.js";
@@ -49,7 +50,11 @@ export async function editPlay(
       const { albumId } = changes;
       const album = albumId == null ? albumId : await albumOf(client, row, albumId);
       const next = correct(row, { ...changes, ...(album === undefined ? {} : { albumId: album }) }, place);
-      if (await update(client, id, row, next)) await announceChange(client, historyOf(userId));
+      const before = await keysOfPlays(client, [id]);
+      if (await update(client, id, row, next)) {
+        await relinkKeys(client, userId, [...new Set([...before, ...(await keysOfPlays(client, [id]))])]);
+        await announceChange(client, historyOf(userId));
+      }
       return ownPlay(client, userId, id);
     });
   });

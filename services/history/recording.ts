@@ -5,6 +5,7 @@
 import type pg from "pg";
 import { announceChange, historyOf } from "../../db/queries/cacheVersions.js";
 import type { ErrorDetail } from "../../utils/errors.js";
+import { relinkPlays } from "./linking/relink.js";
 import { countsAsListen } from "./listenRule.js";
 import { type ManualPlay, playedTime, startRange } from "./manualPlays.js";
 import type { Place, Places } from "./places.js";
@@ -82,7 +83,9 @@ async function write(
     const made = await insert(client, userId, wanted);
     const lost = wanted.filter((row) => !settle(row, made));
     if (lost.length > 0) await find(client, userId, lost); // somebody sent the same at the same moment
-    if (made.size > 0) await announceChange(client, historyOf(userId));
+    if (made.size === 0) return;
+    await relinkPlays(client, userId, [...made.values()]);
+    await announceChange(client, historyOf(userId));
   });
 }
 

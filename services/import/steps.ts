@@ -7,6 +7,8 @@
  */
 import { closeJob } from "./closing.js";
 import type { Ending } from "./closing.js";
+import { linkImport } from "./linking.js";
+import type { Linked } from "./linking.js";
 import { assertOpen, findJob, findPart, isOpen, JobClosedError, lockJob } from "./jobs.js";
 import type { ImportStatus, RunRef } from "./jobs.js";
 import { park, unpark } from "./parking.js";
@@ -37,6 +39,11 @@ export interface ImportSteps {
     partNo: number,
     error: { readonly code: string; readonly message: string },
   ): Promise<PartOutcome>;
+  /**
+   * Links the plays that are in with those of other sources, after the last part, whatever the ending. Exits at once when
+   * there is nothing to do; the worker makes up for one that was left out. See linking.ts.
+   */
+  link(ref: RunRef, context: StepContext): Promise<Linked>;
   /** Closes the job, unless it is complete and paused. Never cancelled half way; a second call changes nothing. */
   finish(ref: RunRef, ending: Ending): Promise<ImportStatus>;
   /** Marks a paused job as waiting to be woken; see parking.ts. */
@@ -56,6 +63,7 @@ export function createImportSteps(deps: StepsDependencies): ImportSteps {
   return {
     prepare: (ref, context) => prepare(deps, ref, context),
     importPart: (ref, partNo, context) => importPart(partDeps, ref, partNo, context),
+    link: ({ importId }, context) => linkImport(deps.pool, importId, context),
     park: (ref) => park(deps, ref),
     unpark: (ref) => unpark(deps, ref),
     noteWaiting: ({ importId, attempt }, reason) => noteWaiting(deps, importId, attempt ?? null, reason),

@@ -6,6 +6,7 @@
 import type { PoolClient } from "pg";
 import { USER_PLAYS_LOCK } from "../../db/advisoryLocks.js";
 import { announceChange, historyOf } from "../../db/queries/cacheVersions.js";
+import { keysOfLinked, relinkKeys } from "../history/linking/relink.js";
 import { findJob, JobClosedError, lockJob } from "./jobs.js";
 import type { JobRow } from "./jobs.js";
 import type { StepContext, StepsDependencies } from "./stepContext.js";
@@ -64,7 +65,9 @@ async function takeBack(deps: StepsDependencies, job: JobRow, batch: BatchKey): 
     const heirs = await heirsOf(client, job, own);
     await handOver(client, heirs);
     const orphans = own.filter((id) => !heirs.has(id));
+    const linked = await keysOfLinked(client, orphans);
     await client.query("delete from listening_history where id = any($1::bigint[])", [orphans]);
+    await relinkKeys(client, job.user_id, linked); // what they led needs another leader, and may fit other plays now
     await announceChange(client, historyOf(job.user_id));
     return { removed: orphans.length, handedOver: heirs.size };
   });

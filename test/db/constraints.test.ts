@@ -288,6 +288,7 @@ const REFUSED: Record<string, readonly string[]> = {
     "update import_parts set inserted = 1, skipped = -1",
     "update import_parts set linked = -1",
   ],
+  import_parts_linked_of_inserted: ["update import_parts set linked = inserted + 1"],
   import_parts_job_id_fkey: [`insert into import_parts (job_id, part_no, name) values (${OTHER}, 0, 'a')`],
   import_batches_add_up: [batch({ read: "5" })],
   import_batches_not_negative: [batch({ rejected: "-1", read: "2" })],
@@ -334,7 +335,8 @@ const REFUSED: Record<string, readonly string[]> = {
   search_documents_known_tier: [
     "insert into search_documents (entity, entity_id, name, words, popularity, tier) values ('track', 1, 'x', '', 0, 3)",
   ],
-  search_tiers_known_tier: ["insert into search_tiers (tier, min_popularity, min_id) values (2, 0, 0)"],
+  search_tiers_known_tier: ["insert into search_tiers (tier, min_popularity, max_id) values (2, 0, 0)"],
+  link_changes_key_size: ["insert into link_changes (loose_key) values (repeat('x', 2401))"],
   search_changes_known_entity: [
     "insert into search_changes (entity, ids, renamed) values ('label', '{1}', false)",
   ],

@@ -109,6 +109,18 @@ describe("the workflow of an import", function () {
     ]);
   });
 
+  it("links what is in once it is in, before it finishes, and finishes all the same when that fails", async () => {
+    const run = script(2);
+    const handle = await bench.start(run);
+    await handle.result();
+    expect(run.seen.linked).to.equal(1);
+    await bench.record("linked", handle);
+    const failing = script(2, { linkFails: ApplicationFailure.nonRetryable("no", "broken") });
+    expect(await (await bench.start(failing)).result()).to.deep.equal({ status: "completed" });
+    expect(failing.seen.linked).to.equal(1);
+    expect(failing.seen.finished).to.have.length(1);
+  });
+
   it("finishes as cancelled when it is cancelled, and ends as cancelled", async () => {
     const run = script(4, { importPart: untilCancelled });
     const handle = await bench.start(run);
@@ -117,6 +129,7 @@ describe("the workflow of an import", function () {
     await rejection(handle.result());
     expect((await handle.describe()).status.name).to.equal("CANCELLED");
     expect(run.seen.begun).to.have.length(2);
+    expect(run.seen.linked).to.equal(1);
     expect(run.seen.finished.map(({ outcome }) => outcome)).to.deep.equal(["cancelled"]);
     await bench.record("cancelled", handle);
   });

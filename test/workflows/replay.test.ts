@@ -40,6 +40,7 @@ describe("workflow code", function () {
       "erased.json",
       "failed-part.json",
       "failed.json",
+      "linked.json",
       "paused-and-resumed.json",
       "paused-at-the-end.json",
       "paused-before-it-began.json",

@@ -40,6 +40,7 @@ export interface Script {
   readonly parts: number;
   readonly importPart?: (partNo: number) => Promise<PartResult>;
   readonly prepareFails?: ApplicationFailure;
+  readonly linkFails?: ApplicationFailure;
   readonly undo?: () => Promise<UndoResult>;
   /** Happens after the row was looked at and before the run hears what was seen. */
   readonly whileParking?: () => Promise<void>;
@@ -55,6 +56,7 @@ export interface Script {
     parked: number;
     unparked: number;
     undone: number;
+    linked: number;
   };
 }
 
@@ -74,6 +76,7 @@ export const script = (parts: number, over: Partial<Omit<Script, "seen" | "parts
     parked: 0,
     unparked: 0,
     undone: 0,
+    linked: 0,
   },
 });
 
@@ -283,6 +286,11 @@ function scriptedActivities(scripts: ReadonlyMap<string, Script>): ImportActivit
       seen.unparked += 1;
       if (row.closed === true) return Promise.reject(ApplicationFailure.nonRetryable("closed", "job_closed"));
       return Promise.resolve({ resumed: !row.paused });
+    },
+    linkPlays(ref) {
+      const { linkFails, seen } = of(ref);
+      seen.linked += 1;
+      return linkFails === undefined ? Promise.resolve({ linked: 5 }) : Promise.reject(linkFails);
     },
     undoImport(ref) {
       const { undo, seen } = of(ref);

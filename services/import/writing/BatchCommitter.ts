@@ -123,8 +123,8 @@ export class BatchCommitter {
       // A dry run says which plays it found, but has no claim on them.
       const claimed = this.options.dryRun === true ? null : claimedRange(claims);
       await completeMarker(client, batch, claims, result, claimed);
-      await advanceJob(client, batch, result.counts);
       const changed = this.options.dryRun !== true && result.counts.inserted > 0;
+      await advanceJob(client, batch, result.counts, changed);
       if (changed) await announceChange(client, historyOf(batch.userId));
       this.options.onCommit?.(batch, "before-commit");
       return { outcome: "committed", ...result };
@@ -191,13 +191,18 @@ async function checkJob(client: PoolClient, { jobId, attempt }: JudgedBatch): Pr
  * Last of all writes. Whoever closes a job locks its row, so a batch is either counted by them or does not
  * happen. A cancel or a pause asked for meanwhile does not undo the batch: it takes effect at the next one.
  */
-async function advanceJob(client: PoolClient, batch: JudgedBatch, counts: Counts): Promise<void> {
+async function advanceJob(
+  client: PoolClient,
+  batch: JudgedBatch,
+  counts: Counts,
+  toLink: boolean,
+): Promise<void> {
   const advanced = await client.query(
     `update import_jobs
         set version = version + 1, waiting_until = null,
-            waiting_reason = case when status = 'paused' then waiting_reason end
+            waiting_reason = case when status = 'paused' then waiting_reason end, link_pending = link_pending or $3
       where id = $1 and attempt = $2 and status in ('running', 'cancelling', 'paused')`,
-    [batch.jobId, batch.attempt],
+    [batch.jobId, batch.attempt, toLink],
   );
   if (advanced.rowCount === 0) throw new Stop({ outcome: "stopped", why: "closed" });
   await client.query(

@@ -13,6 +13,7 @@ const WRITERS: Readonly<Record<string, string>> = {
   "services/catalog/editing.ts": "services/catalog/editing.ts",
   "services/catalog/mergingRows.ts": "services/catalog/merging.ts",
   "services/history/editing.ts": "services/history/editing.ts",
+  "services/history/linking/relink.ts": "services/history/linking/relink.ts",
   "services/history/recording.ts": "services/history/recording.ts",
   "services/history/removing.ts": "services/history/removing.ts",
   "services/import/undo.ts": "services/import/undo.ts",

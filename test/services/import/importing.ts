@@ -78,7 +78,7 @@ export interface ImportBench {
   readonly spoolDir: string;
   /** Puts a job for these bytes into the table, `queued`, and gives its id. */
   job(userId: string, upload: Buffer, options?: JobOptions): Promise<string>;
-  /** prepare, every open part in order, finish; gives the status. */
+  /** prepare, every open part in order, link, finish; gives the status. */
   run(importId: string, attempt?: number): Promise<string>;
   context(signal?: AbortSignal): StepContext;
   close(): Promise<void>;
@@ -150,6 +150,7 @@ export async function createBench(
       await steps.prepare(ref, context());
       for (const partNo of await steps.openParts(ref, -1, 1000))
         await steps.importPart(ref, partNo, context());
+      await steps.link(ref, context());
       return steps.finish(ref, { outcome: "completed" });
     },
     close: () => rm(spoolDir, { recursive: true, force: true }),

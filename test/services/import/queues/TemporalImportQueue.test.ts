@@ -84,6 +84,7 @@ describeQueueContract("Temporal", async () => {
         return Promise.resolve({ partsTotal: 0, partsOpen: 0, provider: "spotify" });
       return untilCancelled();
     },
+    linkPlays: () => Promise.resolve({ linked: 0 }),
     openParts: () => Promise.resolve([]),
     importPart: () => Promise.reject(new Error("there are no parts")),
     failPart: () => Promise.reject(new Error("there are no parts")),
