@@ -4,6 +4,7 @@ import { stat } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
+import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import { migrateToLatest } from "../../db/migrate.js";
 import { WORKER_NODE_OPTIONS } from "../../dev/app.js";
 import { freePort, startEntry, type RunningEntry } from "../../test/support/processes.js";
@@ -39,6 +40,11 @@ export interface Product {
   readonly apiMetric: (name: string) => Promise<number>;
   /** Empties history and catalogue and the imports, and leaves accounts. */
   empty(): Promise<void>;
+  /**
+   * Waits until the worker has nothing left to do for what was imported, and keeps it from counting popularity anew in
+   * the next minute. Gives how many seconds it took until every name could be found.
+   */
+  quiet(): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -85,6 +91,7 @@ export async function startProduct(options: ProductOptions = {}): Promise<Produc
       client,
       apiMetric: (name) => metric(`http://127.0.0.1:${opsPort}/metrics`, name),
       empty: () => emptyTables(admin),
+      quiet: () => untilQuiet(admin),
       stop,
     };
   } catch (error) {
@@ -100,9 +107,39 @@ async function metric(address: string, name: string): Promise<number> {
 
 async function emptyTables(admin: pg.Client): Promise<void> {
   await admin.query(
-    "truncate listening_history, tracks, albums, artists, external_ids, album_tracks, track_artists, import_jobs cascade",
+    `truncate listening_history, tracks, albums, artists, external_ids, album_tracks, track_artists, import_jobs,
+       search_documents, search_words, search_changes cascade`,
   );
+  await admin.query("update search_tiers set min_popularity = 2147483647, max_id = 0");
   await admin.query("insert into artists (name, name_key) values ('[unknown]', '[unknown]')");
+}
+
+const QUIET_POLL_MS = 100;
+const QUIET_TIMEOUT_MS = 5 * 60_000;
+
+async function untilQuiet(admin: pg.Client): Promise<number> {
+  const begun = performance.now();
+  const until = async (what: string, question: string, values: readonly unknown[] = []): Promise<void> => {
+    while ((await admin.query(question, [...values])).rowCount !== 0) {
+      if (performance.now() - begun > QUIET_TIMEOUT_MS) throw new Error(`${what} did not end`);
+      await sleep(QUIET_POLL_MS);
+    }
+  };
+  await until("the indexing of names", "select from search_changes limit 1");
+  const seconds = (performance.now() - begun) / 1000;
+  await until(
+    "the making of statistics",
+    `select from cache_versions v left join stats_users s on s.user_id = v.owner
+      where v.topic = 'history' and v.version is distinct from s.history_version and exists (select from users where id = v.owner)`,
+  );
+  const { searchIndex, statistics, popularity } = ADVISORY_LOCKS;
+  await until(
+    "a pass of upkeep",
+    "select from pg_locks where locktype = 'advisory' and objid = any($1::oid[])",
+    [[searchIndex, statistics, popularity]],
+  );
+  await admin.query("update popularity_state set finished_at = now() + interval '1 minute', took_ms = 0");
+  return seconds;
 }
 
 async function createDatabase(): Promise<{ url: string; admin: pg.Client; drop: () => Promise<void> }> {

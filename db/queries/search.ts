@@ -7,7 +7,7 @@ import type { CatalogueEntity } from "../models/enums.js";
 
 type Client = Pick<pg.ClientBase, "query">;
 
-/** Place in the order in which candidates are read: most popular first. */
+/** Place in the order in which candidates are read: most popular first, the older before the newer. */
 export interface CandidatePosition {
   readonly popularity: number;
   readonly id: number;
@@ -47,7 +47,7 @@ export const entityWord = (entity: CatalogueEntity): string | null => ENTITY_WOR
 
 const TIERS = ["tier = 0", "tier <= 1", "true"] as const;
 const COLUMNS = "entity, entity_id as id, name, popularity";
-const ORDER = "popularity desc, id desc, entity desc";
+const ORDER = "popularity desc, id, entity";
 
 export interface Candidates {
   /** Documents of exactly this name, of the most popular tiers: there may be thousands called Intro. */
@@ -66,7 +66,7 @@ export async function readCandidates(client: Client, request: CandidateRequest):
   const values: unknown[] = [withEntities(expression, entities), typed, entities, name];
   if (after !== undefined) values.push(after.popularity, after.id, after.entity);
   const rest =
-    after === undefined ? "" : "and (popularity, entity_id, entity) < ($5::integer, $6::bigint, $7)";
+    after === undefined ? "" : "and (-popularity, entity_id, entity) > (-$5::integer, $6::bigint, $7)";
   const enough = (step: number): string => `(select count(*) from step${step}) >= ${limit}`;
   const steps = TIERS.map((tier, step) => {
     const before = TIERS.slice(0, step).map((_, earlier) => `not ${enough(earlier)} and`);

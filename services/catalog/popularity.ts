@@ -17,6 +17,8 @@ const ROWS_AT_ONCE = 2000;
 /** Passes take no more than one part in so many of a processor. */
 const REST = 50;
 export const LEAST_PAUSE_MS = 30_000;
+/** A pass waits for the end of running imports, which move most of the numbers, but no longer than this. */
+const IMPORTS_WAIT_MS = 5 * 60_000;
 
 const TABLES = ["artists", "albums", "tracks"] as const;
 
@@ -59,9 +61,13 @@ async function isDue(pool: pg.Pool, leastPauseMs: number): Promise<Due | null> {
            from (select concat_ws('-', (select max(id) from artists), (select max(id) from albums),
                                        (select max(id) from tracks)) as ids) i
        ) now
-      where s.finished_at is null
-         or s.finished_at < now() - make_interval(secs => greatest($1::float8, $2::float8 * s.took_ms) / 1000)`,
-    [leastPauseMs, REST],
+      where (s.finished_at is null
+             or s.finished_at < now() - make_interval(secs => greatest($1::float8, $2::float8 * s.took_ms) / 1000))
+        and (s.finished_at < now() - make_interval(secs => $3::float8 / 1000)
+             or not exists (select from import_jobs
+                             where status = 'running'
+                               and started_at > now() - make_interval(secs => $3::float8 / 1000)))`,
+    [leastPauseMs, REST, IMPORTS_WAIT_MS],
   );
   const [row] = rows;
   if (row === undefined || !(row.changed || row.pending)) return null;

@@ -6,11 +6,11 @@
 import type pg from "pg";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import { CATALOGUE_ENTITIES } from "../../db/models/enums.js";
-import { numberArray, textArray } from "../../db/lists.js";
 import { inTransaction } from "../import/writing/transaction.js";
-import { nextDocuments, type SearchDocument, wordList } from "./documents.js";
-import { nearKeys, repairable } from "./spelling.js";
-import { TIER_SIZES } from "./tiers.js";
+import { nextDocuments } from "./documents.js";
+import { repairable } from "./spelling.js";
+import { type Border, NONE_YET, TIER_SIZES, writeBorder } from "./tiers.js";
+import { insertDocuments, insertWords } from "./writing.js";
 
 const ROWS_AT_ONCE = 5000;
 /** For a lock that searches under way hold, half a second each at most. */
@@ -22,11 +22,6 @@ const TABLES = ["search_documents", "search_words"] as const;
 export interface Rebuilt {
   readonly documents: number;
   readonly words: number;
-}
-
-interface Border {
-  readonly popularity: number;
-  readonly id: number;
 }
 
 /**
@@ -67,13 +62,15 @@ async function bordersOf(client: pg.ClientBase): Promise<readonly Border[]> {
   for (const size of TIER_SIZES) {
     const { rows } = await client.query<Border>(
       `select popularity, id from (
-         (select popularity, id from artists order by popularity desc, id desc limit $1) union all
-         (select popularity, id from albums order by popularity desc, id desc limit $1) union all
-         (select popularity, id from tracks order by popularity desc, id desc limit $1)
-       ) c order by popularity desc, id desc offset $1 - 1 limit 1`,
+         select popularity, id from (
+           (select popularity, id from artists order by popularity desc, id limit $1) union all
+           (select popularity, id from albums order by popularity desc, id limit $1) union all
+           (select popularity, id from tracks order by popularity desc, id limit $1)
+         ) c order by popularity desc, id limit $1
+       ) best order by popularity, id desc limit 1`,
       [size],
     );
-    borders.push(rows[0] ?? { popularity: 0, id: 0 });
+    borders.push(rows[0] ?? NONE_YET);
   }
   return borders;
 }
@@ -129,7 +126,7 @@ async function fillDocuments(
       const made = await nextDocuments(client, entity, after, ROWS_AT_ONCE);
       const last = made.at(-1);
       if (last === undefined) break;
-      await insertDocuments(client, made, borders);
+      await insertDocuments(client, "search_documents_new", made, borders);
       for (const { words } of made) {
         for (const word of words) if (repairable(word)) counts.set(word, (counts.get(word) ?? 0) + 1);
       }
@@ -141,46 +138,10 @@ async function fillDocuments(
   return { documents, counts };
 }
 
-async function insertDocuments(
-  client: pg.ClientBase,
-  documents: readonly SearchDocument[],
-  borders: readonly Border[],
-): Promise<void> {
-  await client.query(
-    `insert into search_documents_new (entity, entity_id, name, words, popularity, tier)
-     select $1, id, name, array_to_tsvector(string_to_array(words, ' ')), popularity, tier
-       from unnest($2::bigint[], $3::text[], $4::text[], $5::integer[], $6::integer[]) as d (id, name, words, popularity, tier)`,
-    [
-      documents[0]?.entity,
-      numberArray(documents.map(({ id }) => id)),
-      textArray(documents.map(({ name }) => name)),
-      textArray(documents.map(wordList)),
-      numberArray(documents.map(({ popularity }) => popularity)),
-      numberArray(documents.map((document) => tierOf(document, borders))),
-    ],
-  );
-}
-
-function tierOf({ popularity, id }: SearchDocument, borders: readonly Border[]): number {
-  const tier = borders.findIndex(
-    (border) => popularity > border.popularity || (popularity === border.popularity && id >= border.id),
-  );
-  return tier === -1 ? borders.length : tier;
-}
-
 async function fillWords(client: pg.ClientBase, counts: ReadonlyMap<string, number>): Promise<number> {
   const all = [...counts];
   for (let from = 0; from < all.length; from += ROWS_AT_ONCE) {
-    const some = all.slice(from, from + ROWS_AT_ONCE);
-    await client.query(
-      `insert into search_words_new (word, documents, near)
-       select word, documents, near::integer[] from unnest($1::text[], $2::integer[], $3::text[]) as w (word, documents, near)`,
-      [
-        textArray(some.map(([word]) => word)),
-        numberArray(some.map(([, documents]) => documents)),
-        textArray(some.map(([word]) => numberArray(nearKeys(word)))),
-      ],
-    );
+    await insertWords(client, "search_words_new", all.slice(from, from + ROWS_AT_ONCE));
   }
   return all.length;
 }
@@ -201,11 +162,5 @@ async function swap(
         : `alter index ${newName(index)} rename to ${index}`,
     );
   }
-  for (const [tier, { popularity, id }] of borders.entries()) {
-    await client.query("update search_tiers set min_popularity = $2, min_id = $3 where tier = $1", [
-      tier,
-      popularity,
-      id,
-    ]);
-  }
+  for (const [tier, border] of borders.entries()) await writeBorder(client, tier, border);
 }

@@ -25,10 +25,24 @@ export function repairable(word: string): boolean {
 export const slipsIn = (word: string): 1 | 2 => (lengthOf(word) >= TWO_SLIPS_FROM ? 2 : 1);
 
 /** Of a word that is kept, or looked for: hashes of it and of what is left without one of its letters. */
-export const nearKeys = (word: string): readonly number[] => keysOf([word, ...withoutOne(word)]);
+export function nearKeys(word: string): readonly number[] {
+  const keys = new Set([hash(word)]);
+  for (let at = 0; at < word.length;) {
+    const next = at + (word.codePointAt(at)! > 0xffff ? 2 : 1);
+    keys.add(hash(word, at, next));
+    at = next;
+  }
+  return [...keys];
+}
 
 /** Of a word that is looked for and has two slips: hashes of what is left without two of its letters. */
-export const farKeys = (word: string): readonly number[] => keysOf(withoutOne(word).flatMap(withoutOne));
+export const farKeys = (word: string): readonly number[] => [
+  ...new Set(
+    withoutOne(word)
+      .flatMap(withoutOne)
+      .map((rest) => hash(rest)),
+  ),
+];
 
 /** The least number of slips that lead from one word to the other, each letter touched once; `max + 1` when it is more. */
 export function slipsBetween(a: string, b: string, max: number): number {
@@ -69,12 +83,14 @@ function withoutOne(word: string): readonly string[] {
   return characters.map((_, index) => characters.toSpliced(index, 1).join(""));
 }
 
-const keysOf = (words: readonly string[]): readonly number[] => [...new Set(words.map(hash))];
-
-/** FNV-1a over UTF-16 code units, as a signed integer of 32 bits. Stored: changing it needs a rebuild. */
-function hash(word: string): number {
+/**
+ * FNV-1a over UTF-16 code units, but for those from `from` to before `until`, as a signed integer of 32 bits. Stored:
+ * changing it needs a rebuild.
+ */
+function hash(word: string, from = word.length, until = word.length): number {
   let value = 0x811c9dc5;
-  for (let index = 0; index < word.length; index += 1) {
+  for (let index = 0; index < from; index += 1) value = Math.imul(value ^ word.charCodeAt(index), 0x01000193);
+  for (let index = until; index < word.length; index += 1) {
     value = Math.imul(value ^ word.charCodeAt(index), 0x01000193);
   }
   return value | 0;

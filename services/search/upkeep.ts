@@ -8,23 +8,29 @@ import type { CatalogueEntity } from "../../db/models/enums.js";
 import { numberArray } from "../../db/lists.js";
 import { inTransaction } from "../import/writing/transaction.js";
 import { onlyOnce } from "../upkeep.js";
-import { makeDocuments, replaceDocuments } from "./documents.js";
-import { settleTiers } from "./tiers.js";
+import { makeDocuments } from "./documents.js";
+import { mergePending } from "./pending.js";
+import { readBorders, settleTiers } from "./tiers.js";
+import { countWords, replaceDocuments, type WordChanges } from "./writing.js";
 
-/** Rows of the catalogue in one transaction: about a second's work. */
-const ROWS_AT_ONCE = 5000;
+/** Rows of the catalogue in one transaction: about a second's work. Words that many of them have are counted once. */
+const ROWS_AT_ONCE = 20_000;
+/** Rows whose documents are in memory at a time. */
+const PIECE = 2000;
+/** Rows of one note that this process writes. */
+const NOTED_AT_ONCE = 5000;
 /** Notes that are looked at together; an import writes up to three a batch. */
 const NOTES_AT_ONCE = 200;
 /** A pass ends after this, so that a worker that stops is not waited for. */
 const PASS_MS = 20_000;
 /**
- * While an import is running, the index rests so many times as long as its last pass took: a first import names tens of
- * thousands of new tracks, and on two cores their documents would cost it a third of its speed. Larger passes are
- * cheaper, too: a word that comes again is counted once.
+ * While an import is running: from the beginning of one pass to that of the next, and how long a pass may go on. Names are
+ * the cheaper the more of them are written together, and are to be found within ten seconds all the same.
  */
-const REST_BESIDE_IMPORTS = 6;
-/** Looking whether tiers have the right size reads the whole index. */
+const BESIDE_IMPORTS = { everyMs: 4000, forMs: 2000 } as const;
+/** Looking whether tiers have the right size reads the whole index. While an import is running, that can wait. */
 const SETTLE_EVERY_MS = 30_000;
+const SETTLE_BESIDE_IMPORTS_MS = 10 * 60_000;
 
 interface Note {
   readonly id: number;
@@ -43,11 +49,11 @@ export function searchUpkeep(pool: pg.Pool): () => Promise<number | null> {
       const importing = await isImporting(pool);
       const begun = performance.now();
       if (importing && begun < restUntil) return 0;
-      // An import goes on noting names: a pass that ran until none is left would run as long as the import does.
-      const updated = await updateSearchIndex(pool, importing ? 0 : PASS_MS);
-      restUntil = performance.now() + REST_BESIDE_IMPORTS * (performance.now() - begun);
+      const updated = await updateSearchIndex(pool, importing ? BESIDE_IMPORTS.forMs : PASS_MS);
+      restUntil = begun + Math.max(BESIDE_IMPORTS.everyMs, 2 * (performance.now() - begun));
       settled &&= updated === 0;
-      if (!settled && performance.now() - settledAt > SETTLE_EVERY_MS) {
+      const sinceSettled = performance.now() - settledAt;
+      if (!settled && sinceSettled > (importing ? SETTLE_BESIDE_IMPORTS_MS : SETTLE_EVERY_MS)) {
         await settleTiers(pool);
         settled = true;
         settledAt = performance.now();
@@ -87,17 +93,31 @@ async function updateSome(pool: pg.Pool): Promise<number | null> {
       track: new Set(),
     };
     for (const { entity, ids } of notes) for (const id of ids) changed[entity].add(id);
-    for (const [entity, ids] of Object.entries(changed) as [CatalogueEntity, Set<number>][]) {
-      if (ids.size === 0) continue;
-      const wanted = [...ids].sort((a, b) => a - b);
-      await replaceDocuments(client, entity, wanted, await makeDocuments(client, entity, wanted));
-    }
+    await rewrite(client, changed);
     await noteTitlesOf(
       client,
       notes.filter(({ entity, renamed }) => renamed && entity === "artist").flatMap(({ ids }) => ids),
     );
     return changed.artist.size + changed.album.size + changed.track.size;
   });
+}
+
+async function rewrite(
+  client: pg.ClientBase,
+  changed: Readonly<Record<CatalogueEntity, ReadonlySet<number>>>,
+): Promise<void> {
+  const borders = await readBorders(client);
+  const words: WordChanges = new Map();
+  for (const [entity, ids] of Object.entries(changed) as [CatalogueEntity, ReadonlySet<number>][]) {
+    const sorted = [...ids].sort((a, b) => a - b);
+    for (let from = 0; from < sorted.length; from += PIECE) {
+      const piece = sorted.slice(from, from + PIECE);
+      const documents = await makeDocuments(client, entity, piece);
+      await replaceDocuments(client, entity, piece, documents, borders, words);
+    }
+  }
+  await countWords(client, words);
+  await mergePending(client);
 }
 
 /** Deletes as many notes as name enough rows, and returns them. */
@@ -123,7 +143,7 @@ async function noteTitlesOf(client: pg.ClientBase, artistIds: readonly number[])
     await client.query(
       `insert into search_changes (entity, ids, renamed)
        select $1, array_agg(id), false
-         from (select id, (row_number() over () - 1) / ${ROWS_AT_ONCE} as piece
+         from (select id, (row_number() over () - 1) / ${NOTED_AT_ONCE} as piece
                  from ${table} where artist_id = any($2::bigint[])) t
         group by piece`,
       [entity, numberArray(artistIds)],

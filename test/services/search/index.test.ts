@@ -191,10 +191,33 @@ describe("the search index", () => {
     expect(await settleTiers(pool)).to.equal(0);
     const [added] = await insertTracks(pool, [{ artist: nameKey("New"), title: "New", popularity: 5000 }]);
     await catchUp(pool);
-    const placed = await pool.query<{ tier: number }>(
-      "select tier from search_documents where entity = 'track' and entity_id = $1",
-      [added!.trackId],
+    const placed = await pool.query<{ entity: string; tier: number }>(
+      "select entity, tier from search_documents where (entity, entity_id) in (('track', $1), ('artist', $2))",
+      [added!.trackId, added!.artistId],
     );
-    expect(placed.rows).to.deep.equal([{ tier: 0 }]);
+    expect(placed.rows).to.have.deep.members([
+      { entity: "track", tier: 0 },
+      { entity: "artist", tier: 2 }, // nobody has played it: it is behind all that is there
+    ]);
+    await expectAsIfNew();
+  });
+
+  it("leaves no entries behind that searches would have to read through", async () => {
+    await insertTracks(pool, [{ artist: "Pending", title: "Waiting", album: "List" }]);
+    await catchUp(pool);
+    await pool.query("update tracks set title = 'Waited' where title = 'Waiting'");
+    await catchUp(pool);
+    const { rows } = await pool.query<{ name: string; pages: number }>(
+      `select c.relname as name, gin_clean_pending_list(c.oid) as pages
+         from pg_index i join pg_class c on c.oid = i.indexrelid
+        where i.indrelid in ('search_documents'::regclass, 'search_words'::regclass)
+          and c.relam = (select oid from pg_am where amname = 'gin') order by 1`,
+    );
+    expect(rows).to.deep.equal([
+      { name: "search_documents_popular_words", pages: 0 },
+      { name: "search_documents_top_words", pages: 0 },
+      { name: "search_documents_words", pages: 0 },
+      { name: "search_words_near", pages: 0 },
+    ]);
   });
 });
