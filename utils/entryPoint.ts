@@ -1,6 +1,14 @@
 /** What every process of playlog does alike: read its settings or say what is wrong with them, and end when it is told to. */
 import type { Logger } from "./logger.js";
 
+/** Thrown at the start of a process when there is nothing to debug, only something to do: its message is all that is printed. */
+export class StartupError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "StartupError";
+  }
+}
+
 /** The settings, or the end of the process: what is wrong with them is all that is printed. */
 export function settingsOrExit<T>(load: () => T, isProblem: (error: unknown) => error is Error): T {
   try {

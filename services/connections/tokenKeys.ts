@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import path from "node:path";
 import type pg from "pg";
+import { StartupError } from "../../utils/entryPoint.js";
 import { keptText, readKeptText } from "../../utils/keptFile.js";
 import { parseTokenKeys, type TokenKey } from "../../utils/providerSettings.js";
 
@@ -42,7 +43,7 @@ export async function keysInUse(pool: pg.Pool): Promise<ReadonlyMap<string, numb
 }
 
 /** Thrown at the start of a process that could not open what others have closed. */
-export class MissingTokenKeyError extends Error {
+export class MissingTokenKeyError extends StartupError {
   constructor(ids: readonly string[]) {
     super(
       `The database holds tokens under ${ids.length} key(s) that are not here: ${ids.join(", ")}. ` +

@@ -3,6 +3,7 @@ import { expect } from "chai";
 import { createInvite } from "../../services/auth/invites.js";
 import { startTestApp, type TestApp } from "../support/app.js";
 import { logIn, makeToken, refresh, sessionOf, statusOf } from "../support/credentials.js";
+import { dumpOf } from "../support/dump.js";
 import { expectStatus } from "../support/expectStatus.js";
 import { buildUser, type TestUser } from "../support/factories.js";
 
@@ -18,20 +19,6 @@ describe("a stolen database", () => {
   });
   after(() => app.close());
 
-  /** Every row of every table, as text. */
-  async function dump(): Promise<string> {
-    const { pool } = app.deps.database;
-    const tables = await pool.query<{ name: string }>(
-      "select quote_ident(tablename) as name from pg_tables where schemaname = 'public'",
-    );
-    const lines: string[] = [];
-    for (const { name } of tables.rows) {
-      const { rows } = await pool.query<{ line: string }>(`select t::text as line from ${name} t`);
-      lines.push(...rows.map(({ line }) => line));
-    }
-    return lines.join("\n");
-  }
-
   it("holds no password, token or code, and neither do Redis and the logs", async () => {
     const script = await makeToken(app, user);
     const invite = await createInvite(app.deps.database.pool);
@@ -41,7 +28,7 @@ describe("a stolen database", () => {
     const { client, namespace } = app.redisKeys;
     const keys = await client.keys(`${namespace}:*`);
     const values = await Promise.all(keys.map(async (key) => `${key} ${await client.get(key)}`));
-    const text = [await dump(), ...values, app.logs()].join("\n");
+    const text = [await dumpOf(app.deps.database.pool), ...values, app.logs()].join("\n");
     expect(text).to.include(sessionOf(user)).and.to.include(script.id);
 
     const parts = [user, second].flatMap(({ accessToken, refreshToken }) => [
