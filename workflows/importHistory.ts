@@ -1,6 +1,7 @@
 /**
- * Imports one upload: prepare, then its parts in a bounded window, then link and finish. Everything of substance is in
- * Postgres; this code owns the order, the patience, the cancelling and the waiting of what is paused.
+ * Imports one upload: prepare, then its parts in a bounded window, then link and finish. A sync first asks its provider:
+ * for pages, which are in with that, or for a file, which is its upload then. Everything of substance is in Postgres; this
+ * code owns the order, the patience, the cancelling and the waiting.
  */
 import {
   ApplicationFailure,
@@ -29,6 +30,7 @@ import type {
 import { failureOf, isClosed, isFinalForJob } from "./failures.js";
 import { listenForPauses } from "./pausing.js";
 import { showPhase } from "./phases.js";
+import { syncActivities, syncPages } from "./syncing.js";
 
 const stateQuery = defineQuery<ImportState>(STATE_QUERY);
 
@@ -164,7 +166,7 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
     });
   };
 
-  let next = async (): Promise<ImportOutcome | null> => {
+  const importUpload = async (): Promise<ImportOutcome | null> => {
     if (input.resume === undefined) await prepare();
     else {
       phase = "importing";
@@ -172,6 +174,31 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
     }
     return importParts();
   };
+
+  const sync = async (): Promise<ImportOutcome | null> => {
+    enter("importing");
+    const pages = await syncPages(run, syncActivities(input.heartbeatTimeoutMs), pausing, {
+      onPage({ read, inserted }) {
+        const { rowsRead, rowsInserted } = progress;
+        progress = { ...progress, rowsRead: rowsRead + read, rowsInserted: rowsInserted + inserted };
+        show();
+      },
+      rest: () => rest("importing"),
+      onWait(until) {
+        enter("waiting");
+        setCurrentDetails(`**waiting** for the provider until ${until}`);
+      },
+      onGoOn: () => enter("importing"),
+    });
+    if (pages === "upload") {
+      await prepare();
+      return importParts();
+    }
+    if (pages === "full") return null;
+    return { outcome: pages === "done" ? "completed" : "cancelled" };
+  };
+
+  let next = input.sync === true ? sync : importUpload;
   for (;;) {
     let outcome: ImportOutcome | null;
     let failure: unknown;
@@ -200,7 +227,7 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
       // Its last batch was in when it was paused. It stays paused, and is closed once it is resumed.
       next = async () => {
         await rest("importing");
-        return importParts();
+        return input.sync === true ? sync() : importParts();
       };
       continue;
     }

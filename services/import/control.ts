@@ -3,6 +3,7 @@ import type { Pool, PoolClient } from "pg";
 import { brokenConstraint } from "../../db/errors.js";
 import { ConflictError, NotFoundError } from "../../utils/errors.js";
 import { importWorkflowId } from "../../workflows/contracts.js";
+import { forgetFailures } from "../connections/syncing/runState.js";
 import { closeJob } from "./closing.js";
 import { isOpen, lockJob } from "./jobs.js";
 import type { ImportStatus, JobRow } from "./jobs.js";
@@ -136,9 +137,7 @@ export async function retryJob(
       if (job.status === "queued" || job.status === "running") return { effect: "already" };
       if (!["failed", "cancelled", "completed_with_errors"].includes(job.status))
         throw wrongState("retried", job.status);
-      const gone = job.blob_delete_after !== null && job.blob_delete_after.getTime() <= Date.now();
-      if (job.blob_key === null || gone)
-        throw new ConflictError("upload_gone", "The uploaded file is not kept any more; upload it again");
+      assertRepeatable(job);
       const attempt = job.attempt + 1;
       await client.query(
         `update import_jobs
@@ -154,12 +153,29 @@ export async function retryJob(
           where job_id = $1 and format is not null and status in ('queued', 'running', 'failed')`,
         [id],
       );
+      await forgetFailures(client, id);
       return { effect: "queued" };
     });
   } catch (error) {
-    if (brokenConstraint(error) !== "import_jobs_same_upload") throw error;
-    throw new ConflictError("wrong_state", "The same upload is being imported by another job");
+    switch (brokenConstraint(error)) {
+      case "import_jobs_same_upload":
+        throw new ConflictError("wrong_state", "The same upload is being imported by another job");
+      case "import_jobs_open_sync":
+        throw new ConflictError("wrong_state", "Another sync of this connection is under way");
+      default:
+        throw error;
+    }
   }
+}
+
+/** An upload that is kept, or pages that are asked for from where they ended. */
+function assertRepeatable(job: JobRow): void {
+  const hasPages = job.kind === "sync" && job.sha256 === null;
+  if (hasPages && job.connection_id === null)
+    throw new ConflictError("wrong_state", "The connection of this sync has been removed");
+  const gone = job.blob_delete_after !== null && job.blob_delete_after.getTime() <= Date.now();
+  if (!hasPages && (job.blob_key === null || gone))
+    throw new ConflictError("upload_gone", "The uploaded file is not kept any more; upload it again");
 }
 
 /** The row is held until the transaction ends, so that two who want different things come one after the other. */

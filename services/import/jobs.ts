@@ -37,6 +37,8 @@ export const optionsOf = (job: Pick<JobRow, "options">): ImportOptions => ({
 export interface JobRow {
   readonly id: string;
   readonly user_id: string;
+  /** Whose sync it is; null of a file, and once the connection is gone. */
+  readonly connection_id: string | null;
   readonly kind: "file" | "sync";
   readonly status: ImportStatus;
   readonly source: string | null;
@@ -130,7 +132,7 @@ export function assertOpen(job: JobRow | undefined, ref: RunRef): asserts job is
 
 type Client = Pick<Pool | PoolClient, "query">;
 
-const JOB_COLUMNS = `id, user_id, kind, status, source, sources, filename, size_bytes, sha256, blob_key, dry_run, options,
+const JOB_COLUMNS = `id, user_id, connection_id, kind, status, source, sources, filename, size_bytes, sha256, blob_key, dry_run, options,
   batch_rows, parser_version, attempt, workflow_id, waiting_reason, waiting_until, parked_at, error_code, error_message,
   totals, version, start_attempts, created_at, started_at, finished_at, blob_delete_after`;
 
@@ -139,6 +141,12 @@ const PART_COLUMNS = `job_id, part_no, name, format, status, bytes_total, bytes_
 
 export async function findJob(client: Client, id: string): Promise<JobRow | undefined> {
   return (await client.query<JobRow>(`select ${JOB_COLUMNS} from import_jobs where id = $1`, [id])).rows[0];
+}
+
+/** True when nothing is left for this run: its job is closed or gone, or belongs to a newer attempt. */
+export async function runIsOver(client: Client, { importId, attempt }: RunRef): Promise<boolean> {
+  const job = await findJob(client, importId);
+  return job?.attempt !== attempt || !isOpen(job.status);
 }
 
 /** Holds the row until the transaction ends: batches that are about to commit wait, later ones see what changed. */

@@ -13,17 +13,31 @@ export type JudgedRecord =
 
 export type Judge = (record: RawRecord) => JudgedRecord;
 
+/** What of a format is needed to say which record could not be judged. */
+type Named = Pick<ImportFormat, "name" | "excerpt">;
+
 /**
- * Pure in the record, the part's name and the job's row, so that every attempt judges alike. A record is skipped for
+ * Pure in the record, the part's name and the job's row, so that every attempt judges alike; of what a live API gave, also
+ * in `now`, the time of its page in Unix milliseconds. A record is skipped for
  * the first reason that fits, in the order kind of content, private session, time range.
  */
 export function createJudge(
-  format: ImportFormat,
+  format: Named,
   judgeRecord: JudgeRecord,
-  { job, part, log }: { readonly job: JobRow; readonly part: PartRow; readonly log: Logger },
+  {
+    job,
+    part,
+    log,
+    now = job.created_at.getTime(),
+  }: {
+    readonly job: JobRow;
+    readonly part: Pick<PartRow, "name" | "part_no">;
+    readonly log: Logger;
+    readonly now?: number;
+  },
 ): Judge {
   const { includeIncognito, from, until } = optionsOf(job);
-  const context: PartContext = { name: part.name, includeIncognito, now: job.created_at.getTime() };
+  const context: PartContext = { name: part.name, includeIncognito, now };
   const fromMs = from === null ? -Infinity : Date.parse(from);
   const untilMs = until === null ? Infinity : Date.parse(until);
 

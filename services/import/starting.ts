@@ -12,7 +12,8 @@ interface StartingDependencies {
  * `next_start_at` on. Null when the queue did not take it.
  */
 export async function enqueueJob(deps: StartingDependencies, job: JobRow): Promise<EnqueueOutcome | null> {
-  return enqueue(deps, { kind: "import", ...addressOf(job), attempt: job.attempt, jobKind: job.kind });
+  const { attempt, kind: jobKind, connection_id: connectionId } = job;
+  return enqueue(deps, { kind: "import", ...addressOf(job), attempt, jobKind, connectionId });
 }
 
 /** The same for a job that is to be undone. */

@@ -26,12 +26,13 @@ describe("workflow code", function () {
     return (name.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString("utf8");
   };
 
-  it("has histories of every way that an import, an undo or an erase can take", () => {
+  it("has histories of every way that an import, a sync, an undo or an erase can take", () => {
     expect(names).to.include.members([
       "cancelled-while-paused.json",
       "cancelled.json",
       "closed.json",
       "completed.json",
+      "due.json",
       "continued-as-new.json.gz",
       "continued.json",
       "erase-not-cancelled.json",
@@ -45,6 +46,14 @@ describe("workflow code", function () {
       "paused-at-the-end.json",
       "paused-before-it-began.json",
       "stopped.json",
+      "sync-cancelled-while-waiting.json",
+      "sync-continued-as-new.json",
+      "sync-continued.json",
+      "sync-failed.json",
+      "sync-paused-while-waiting.json",
+      "synced-after-a-wait.json",
+      "synced-by-file.json",
+      "synced.json",
       "undo-not-cancelled.json",
       "undo-tried-again.json",
       "undone.json",

@@ -15,6 +15,7 @@ import {
   eraseWorkflowId,
   importWorkflowId,
   STATE_QUERY,
+  syncScheduleId,
   undoWorkflowId,
   WORKFLOW_TYPES,
 } from "../../workflows/contracts.js";
@@ -25,6 +26,8 @@ import type {
   ImportHistoryInput,
   ImportState,
   PartResult,
+  SyncActivities,
+  SyncStepResult,
   UndoResult,
 } from "../../workflows/contracts.js";
 import { quietLog } from "../services/import/importing.js";
@@ -42,6 +45,8 @@ export interface Script {
   readonly prepareFails?: ApplicationFailure;
   readonly linkFails?: ApplicationFailure;
   readonly undo?: () => Promise<UndoResult>;
+  /** What each step of a sync comes to; afterwards it is done. */
+  readonly sync?: (n: number) => Promise<SyncStepResult>;
   /** Happens after the row was looked at and before the run hears what was seen. */
   readonly whileParking?: () => Promise<void>;
   /** The job's row, as far as a workflow can tell. */
@@ -57,6 +62,7 @@ export interface Script {
     unparked: number;
     undone: number;
     linked: number;
+    synced: number;
   };
 }
 
@@ -77,6 +83,7 @@ export const script = (parts: number, over: Partial<Omit<Script, "seen" | "parts
     unparked: 0,
     undone: 0,
     linked: 0,
+    synced: 0,
   },
 });
 
@@ -124,6 +131,8 @@ export interface WorkflowBench {
   start(run: Script, over?: Partial<ImportHistoryInput>): Promise<WorkflowHandleWithFirstExecutionRunId>;
   startUndo(run: Script): Promise<WorkflowHandleWithFirstExecutionRunId>;
   startErase(run: EraseScript): Promise<WorkflowHandleWithFirstExecutionRunId>;
+  /** What a schedule starts when it is due. */
+  startDue(): Promise<WorkflowHandleWithFirstExecutionRunId>;
   /** `PLAYLOG_RECORD=1 npx mocha test/workflows` writes the histories that replay.test.ts holds the code to. */
   record(name: string, handle: WorkflowHandle): Promise<void>;
   /** Ends the worker and starts another, which knows nothing of what runs. */
@@ -145,7 +154,7 @@ export async function createWorkflowBench(): Promise<WorkflowBench> {
     const worker = await Worker.create({
       connection: native,
       taskQueue,
-      activities: { ...scriptedActivities(scripts), ...scriptedErases(erases) },
+      activities: { ...scriptedActivities(scripts), ...scriptedErases(erases), ...scriptedSyncs(scripts) },
       workflowBundle: { codePath: workflowBundle },
       maxHeartbeatThrottleInterval: 50,
     });
@@ -193,6 +202,14 @@ export async function createWorkflowBench(): Promise<WorkflowBench> {
         args: [{ userId, heartbeatTimeoutMs: 5000, searchAttributes: true }],
       });
     },
+    startDue() {
+      const [connectionId, userId] = [randomUUID(), randomUUID()];
+      return client.workflow.start(WORKFLOW_TYPES.syncConnection, {
+        workflowId: syncScheduleId(connectionId),
+        taskQueue,
+        args: [{ connectionId, userId }],
+      });
+    },
     async record(name, handle) {
       if (process.env["PLAYLOG_RECORD"] !== "1") return;
       await mkdir(HISTORIES, { recursive: true });
@@ -234,6 +251,17 @@ function scriptedErases(scripts: ReadonlyMap<string, EraseScript>): EraseActivit
       if (failure !== undefined) return Promise.reject(failure);
       return Promise.resolve({ plays: 30, imports: 2, finished: finished.shift() ?? true });
     },
+  };
+}
+
+function scriptedSyncs(scripts: ReadonlyMap<string, Script>): SyncActivities {
+  return {
+    syncStep({ importId }) {
+      const { sync, seen } = scripts.get(importId)!;
+      seen.synced += 1;
+      return sync?.(seen.synced) ?? Promise.resolve({ status: "done", read: 0, inserted: 0 });
+    },
+    openSync: () => Promise.resolve({ outcome: "opened", importId: randomUUID(), refused: null }),
   };
 }
 

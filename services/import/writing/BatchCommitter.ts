@@ -23,6 +23,9 @@ const MAX_REPAIRS = 10;
 
 export type CommitMoment = "before-commit" | "after-commit";
 
+/** What is to be in with the batch, or not at all. Throwing leaves nothing of either. */
+export type InSameTransaction = (client: PoolClient) => Promise<void>;
+
 export interface BatchCommitterOptions {
   readonly pool: Pool;
   /** Everything is done and written down but the plays themselves, and their places in the catalogue. */
@@ -43,14 +46,18 @@ export class BatchCommitter {
 
   /**
    * Throws what the connection throws: whether the batch was committed is then unknown, and calling again with
-   * the same batch is the way to find out.
+   * the same batch is the way to find out. `also` is not called for a batch that is in already.
    */
-  async commit(batch: JudgedBatch, resolver: CatalogueResolver): Promise<BatchOutcome> {
+  async commit(
+    batch: JudgedBatch,
+    resolver: CatalogueResolver,
+    also?: InSameTransaction,
+  ): Promise<BatchOutcome> {
     try {
       const outcome =
         this.options.dryRun === true
-          ? await this.#write(batch, (client) => judgeDryPlays(client, batch, batch.plays))
-          : await this.#commitPlays(batch, resolver);
+          ? await this.#write(batch, (client) => judgeDryPlays(client, batch, batch.plays), also)
+          : await this.#commitPlays(batch, resolver, also);
       if (outcome.outcome === "committed") this.options.onCommit?.(batch, "after-commit");
       return outcome;
     } catch (error) {
@@ -59,13 +66,17 @@ export class BatchCommitter {
     }
   }
 
-  async #commitPlays(batch: JudgedBatch, resolver: CatalogueResolver): Promise<BatchOutcome> {
+  async #commitPlays(
+    batch: JudgedBatch,
+    resolver: CatalogueResolver,
+    also?: InSameTransaction,
+  ): Promise<BatchOutcome> {
     let current = batch;
     for (let repairs = 0; ; repairs += 1) {
       const placed = await this.#place(current, resolver);
       current = placed.batch;
       try {
-        return await this.#write(current, (client) => writePlays(client, batch, placed.plays));
+        return await this.#write(current, (client) => writePlays(client, batch, placed.plays), also);
       } catch (error) {
         const refusal = refusalOf(error);
         if ((refusal !== "catalogue" && refusal !== "value") || repairs >= MAX_REPAIRS) throw error;
@@ -112,7 +123,11 @@ export class BatchCommitter {
     return rejectPlays(batch, new Map([...refused].map(([play, cause]) => [play.position, cause])));
   }
 
-  async #write(batch: JudgedBatch, claim: (client: PoolClient) => Promise<Claims>): Promise<BatchOutcome> {
+  async #write(
+    batch: JudgedBatch,
+    claim: (client: PoolClient) => Promise<Claims>,
+    also?: InSameTransaction,
+  ): Promise<BatchOutcome> {
     const write = async (client: PoolClient): Promise<BatchOutcome> => {
       await lockUser(client, batch.userId);
       if (!(await insertMarker(client, batch))) throw new Stop({ outcome: "already" });
@@ -124,6 +139,7 @@ export class BatchCommitter {
       const claimed = this.options.dryRun === true ? null : claimedRange(claims);
       await completeMarker(client, batch, claims, result, claimed);
       const changed = this.options.dryRun !== true && result.counts.inserted > 0;
+      await also?.(client);
       await advanceJob(client, batch, result.counts, changed);
       if (changed) await announceChange(client, historyOf(batch.userId));
       this.options.onCommit?.(batch, "before-commit");
