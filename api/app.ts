@@ -4,7 +4,7 @@ import Koa from "koa";
 import { MethodNotAllowedError } from "../utils/errors.js";
 import { authentication } from "./middleware/auth.js";
 import { caching } from "./middleware/cache.js";
-import { mountedOn } from "./middleware/endpoint.js";
+import { type Mounted, mountedOn } from "./middleware/endpoint.js";
 import { errorHandler } from "./middleware/errorHandler.js";
 import { measured } from "./middleware/metrics.js";
 import { rateLimiting } from "./middleware/rateLimit.js";
@@ -12,7 +12,7 @@ import { requestContext } from "./middleware/requestContext.js";
 import { openApiDocument } from "./openapi/document.js";
 import { docsRouter } from "./routes/docs/docs.js";
 import { endpoints, resources } from "./routes/index.js";
-import type { AppContext, AppDeps, AppRouter, AppState } from "./types.js";
+import type { AppContext, AppDeps, AppMiddleware, AppRouter, AppState } from "./types.js";
 
 export type App = Koa<AppState, object>;
 
@@ -36,6 +36,7 @@ export function buildApp(deps: AppDeps): App {
   app.use(authentication(deps.auth));
   if (deps.limits !== null) app.use(rateLimiting(deps.limits));
   app.use(caching(deps.pages));
+  app.use(straightTo(root, routers.flatMap(mountedOn)));
   app.use(root.routes());
   app.use(answerOtherMethods);
   return app;
@@ -43,10 +44,24 @@ export function buildApp(deps: AppDeps): App {
 
 /** A route that is not in the document, or the other way round, is a mistake of ours. */
 function checkDeclared(routers: readonly AppRouter[]): void {
-  const mounted = new Set(routers.flatMap(mountedOn));
+  const mounted = new Set(routers.flatMap(mountedOn).map(({ endpoint }) => endpoint));
   const missing = endpoints.filter((endpoint) => !mounted.delete(endpoint));
   const wrong = [...missing, ...mounted].map(({ method, path }) => `${method} ${path}`);
   if (wrong.length > 0) throw new Error(`Declared and mounted endpoints differ: ${wrong.join(", ")}`);
+}
+
+/**
+ * A table of the addresses without parameters: the router tries the patterns of all routes for each request. The router has
+ * the last word on what an address means, and answers everything that is not in the table.
+ */
+function straightTo(router: AppRouter, mounted: readonly Mounted[]): AppMiddleware {
+  const table = new Map<string, Mounted["answer"]>();
+  for (const { endpoint, answer } of mounted) {
+    const method = endpoint.method.toUpperCase();
+    if (router.match(endpoint.path, method).pathAndMethod[0]?.path !== endpoint.path) continue;
+    table.set(`${method} ${endpoint.path}`, answer);
+  }
+  return (ctx, next) => table.get(`${ctx.method} ${ctx.path}`)?.(ctx) ?? next();
 }
 
 interface Matched {

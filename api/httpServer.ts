@@ -29,28 +29,32 @@ export interface HttpServer {
   close(graceMs: number): Promise<boolean>;
 }
 
-const closingSignals = new WeakMap<ServerResponse, AbortSignal>();
+interface Connection {
+  /** Not out yet. */
+  readonly answers: Set<ServerResponse>;
+  /** Of its server. */
+  readonly closing: AbortSignal;
+}
+
+const connections = new WeakMap<Socket, Connection>();
 const neverClosing = new AbortController().signal;
 
 /** Aborts when the server of this answer begins to close: for answers that would not end by themselves. */
-export const closingSignal = (res: ServerResponse): AbortSignal => closingSignals.get(res) ?? neverClosing;
+export const closingSignal = ({ req }: ServerResponse): AbortSignal =>
+  connections.get(req.socket)?.closing ?? neverClosing;
 
 /** @param port 0 for any free one */
 export async function serve(app: App, host: string, port: number): Promise<HttpServer> {
   const handle = app.callback();
-  const open = new Set<ServerResponse>();
-  const answers = new WeakMap<Socket, Set<ServerResponse>>();
+  const open = new Set<Connection>();
   const closing = new AbortController();
   setMaxListeners(0, closing.signal); // one for each endless answer
 
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
-    const ofConnection = answers.get(req.socket);
-    open.add(res);
-    ofConnection?.add(res);
-    closingSignals.set(res, closing.signal);
-    res.once("close", () => {
-      open.delete(res);
-      ofConnection?.delete(res);
+    const answers = connections.get(req.socket)?.answers;
+    answers?.add(res);
+    res.on("close", () => {
+      answers?.delete(res);
       // Its head promised to keep the connection; one without a request would be waited for.
       if (closing.signal.aborted) setImmediate(() => server.closeIdleConnections());
     });
@@ -64,9 +68,13 @@ export async function serve(app: App, host: string, port: number): Promise<HttpS
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.on("clientError", answerClientError);
   server.on("connection", (socket: Socket) => {
-    const ofConnection = new Set<ServerResponse>();
-    answers.set(socket, ofConnection);
-    socket.once("close", () => closeWaiting(ofConnection));
+    const connection: Connection = { answers: new Set(), closing: closing.signal };
+    connections.set(socket, connection);
+    open.add(connection);
+    socket.once("close", () => {
+      open.delete(connection);
+      closeWaiting(connection.answers);
+    });
   });
   await listening(server, host, port);
   const address = server.address() as AddressInfo; // a TCP server that listens has one
@@ -77,10 +85,11 @@ export async function serve(app: App, host: string, port: number): Promise<HttpS
     port: address.port,
     close: async (graceMs) => {
       closing.abort();
-      for (const res of open) if (!res.headersSent) res.setHeader("Connection", "close");
+      for (const { answers } of open)
+        for (const res of answers) if (!res.headersSent) res.setHeader("Connection", "close");
       let cut = false;
       const timer = setTimeout(() => {
-        cut = open.size > 0;
+        cut = [...open].some(({ answers }) => answers.size > 0);
         server.closeAllConnections();
       }, graceMs);
       await new Promise<void>((resolve) => {

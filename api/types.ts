@@ -20,6 +20,7 @@ import type { ExportService } from "../services/users/export/ExportService.js";
 import type { UserService } from "../services/users/UserService.js";
 import type { Logger } from "../utils/logger.js";
 import type { ApiMetrics } from "./metrics/ApiMetrics.js";
+import type { Authentication } from "./middleware/auth.js";
 import type { RequestLimits } from "./middleware/rateLimit.js";
 
 /** Who sent the request, once its access token and session, or its personal API token, are checked. */
@@ -37,8 +38,8 @@ export interface Caller {
 export interface AppState {
   requestId: string;
   log: Logger;
-  /** Set by api/middleware/auth.ts; `mount` calls it for endpoints that need a user. */
-  authenticate: () => Promise<Caller>;
+  /** Set by api/middleware/auth.ts; `mount` asks it for endpoints that need a user. */
+  authentication: Authentication;
   /** Template of the matched route (`/api/v1/users/:id`), for logs and metrics; absent when none matched. */
   route?: string;
   /** Path parameters as validated; handlers get them typed from `mount`. */

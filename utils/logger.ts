@@ -16,8 +16,11 @@ export interface Logger {
   child(fields: LogFields): Logger;
 }
 
+/** The gravest first. */
+const LEVELS = ["error", "warn", "info", "debug"] as const;
+
 export interface LogSettings {
-  readonly level: "error" | "warn" | "info" | "debug";
+  readonly level: (typeof LEVELS)[number];
   readonly format: "json" | "pretty";
 }
 
@@ -34,6 +37,8 @@ const EMAIL_VALUE = /[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+/g;
 const CONTROL = /[\u007f-\u009f\u2028\u2029]/g;
 /** And what JSON would escape, for lines that are no JSON. */
 const PLAIN_CONTROL = /\p{Cc}/gu;
+/** Text without any of these has nothing in it that the patterns above look for. */
+const SUSPECT = /[@\u007f-\u009f\u2028\u2029]|eyJ|playlog_|\.\d/;
 const MAX_DEPTH = 6;
 const MAX_TEXT = 2000;
 
@@ -41,10 +46,26 @@ const escaped = (character: string): string => `\\u${character.charCodeAt(0).toS
 
 function cleanText(text: string): string {
   const short = text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}...` : text;
+  if (!SUSPECT.test(short)) return short;
   const plain = short.replace(TOKEN_VALUE, REDACTED).replace(CONTROL, escaped);
   if (!plain.includes("@")) return plain; // looking for addresses costs more than all the rest
   return plain.replace(URL_PASSWORD, `$1${REDACTED}@`).replace(EMAIL_VALUE, REDACTED);
 }
+
+/** Names of fields come from the code, so there are few; those of what somebody sent must not pile up. */
+const MAX_KEYS = 1000;
+const sensitiveKeys = new Map<string, boolean>();
+
+function isSensitive(key: string): boolean {
+  const known = sensitiveKeys.get(key);
+  if (known !== undefined) return known;
+  const sensitive = SENSITIVE_KEY.test(key);
+  if (sensitiveKeys.size < MAX_KEYS) sensitiveKeys.set(key, sensitive);
+  return sensitive;
+}
+
+const redactField = (key: string, value: unknown, depth: number): unknown =>
+  value !== null && value !== undefined && isSensitive(key) ? REDACTED : redact(value, depth);
 
 /**
  * What may be said about an error. PostgreSQL puts values of rows into `message` and `detail`, and knex puts the
@@ -76,10 +97,7 @@ export function redact(value: unknown, depth = 0): unknown {
   if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`;
   if (Array.isArray(value)) return value.slice(0, 100).map((item) => redact(item, depth + 1));
   return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [
-      key,
-      SENSITIVE_KEY.test(key) && item !== null && item !== undefined ? REDACTED : redact(item, depth + 1),
-    ]),
+    Object.entries(value).map(([key, item]) => [key, redactField(key, item, depth + 1)]),
   );
 }
 
@@ -98,14 +116,31 @@ export function boundLogFields(): <T>(work: () => T) => T {
   return (work) => scope.run(fields, work);
 }
 
-const pretty = winston.format.printf((info) => {
-  const { timestamp, level, message, service, ...fields } = info;
+/** What is written: these first, then the fields. */
+interface Line extends Record<string, unknown> {
+  readonly timestamp: string;
+  readonly level: LogSettings["level"];
+  readonly message: string;
+}
+
+const RESERVED: ReadonlySet<string> = new Set(["timestamp", "level", "message"] satisfies (keyof Line)[]);
+
+function prettyLine({ timestamp, level, message, service, ...fields }: Line): string {
   const tail = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-  const line = `${String(timestamp).slice(11, 23)} ${level.toUpperCase().padEnd(5)} ${String(service)}: ${String(message)}${tail.join("")}`;
+  const line = `${timestamp.slice(11, 23)} ${level.toUpperCase().padEnd(5)} ${String(service)}: ${message}${tail.join("")}`;
   return line.replace(PLAIN_CONTROL, escaped);
-});
+}
+
+/** Where winston's formats leave the text for its transports. */
+const TEXT = Symbol.for("message");
+const LEVEL = Symbol.for("level");
+
+/** An event as it goes through winston, whose formats would go over each field twice more. */
+interface Entry extends winston.LogEntry {
+  readonly [TEXT]: string;
+}
 
 /**
  * @param fields go on every line; `service` names the process (`api`, `worker`)
@@ -114,32 +149,37 @@ const pretty = winston.format.printf((info) => {
 export function createLogger(
   settings: LogSettings,
   fields: LogFields & { readonly service: string },
-  destination?: NodeJS.WritableStream,
+  destination: NodeJS.WritableStream = process.stdout,
 ): Logger {
-  const output = winston.createLogger({
+  const winstonLogger = winston.createLogger({
     level: settings.level,
-    format: winston.format.combine(
-      winston.format.timestamp(),
-      settings.format === "json" ? winston.format.json() : pretty,
-    ),
-    transports: [
-      destination === undefined
-        ? new winston.transports.Console()
-        : new winston.transports.Stream({ stream: destination }),
-    ],
+    format: winston.format((entry) => entry)(),
+    transports: [new winston.transports.Stream({ stream: destination })],
   });
-  return wrap(output, fields);
+  const render = settings.format === "json" ? JSON.stringify : prettyLine;
+  const enabled = LEVELS.slice(0, LEVELS.indexOf(settings.level) + 1);
+  return wrap({ winstonLogger, render, enabled }, fields);
 }
 
-/** winston joins `message` and a field called `message`; going through one object keeps them apart. */
-function wrap(output: winston.Logger, own: LogFields): Logger {
-  const write =
-    (level: LogSettings["level"]) =>
-    (message: string, fields: LogFields = {}): void => {
-      if (!output.isLevelEnabled(level)) return;
-      const line = redact({ ...own, ...scope.getStore(), ...fields }) as LogFields;
-      output.log({ ...line, level, message: cleanText(message) });
+interface Output {
+  readonly winstonLogger: winston.Logger;
+  readonly render: (line: Line) => string;
+  readonly enabled: readonly LogSettings["level"][];
+}
+
+function wrap(output: Output, own: LogFields): Logger {
+  const { winstonLogger, render, enabled } = output;
+  const write = (level: LogSettings["level"]) => {
+    if (!enabled.includes(level)) return () => undefined;
+    return (message: string, fields?: LogFields): void => {
+      const line: Line = { timestamp: new Date().toISOString(), level, message: cleanText(message) };
+      add(line, own);
+      add(line, scope.getStore());
+      add(line, fields);
+      const entry: Entry = { level, message: line.message, [LEVEL]: level, [TEXT]: render(line) };
+      winstonLogger.write(entry);
     };
+  };
   return {
     error: write("error"),
     warn: write("warn"),
@@ -147,4 +187,9 @@ function wrap(output: winston.Logger, own: LogFields): Logger {
     debug: write("debug"),
     child: (fields) => wrap(output, { ...own, ...fields }),
   };
+}
+
+/** Puts what may be logged of `fields` on the line; what it is made of cannot be replaced by a field of that name. */
+function add(line: Record<string, unknown>, fields: LogFields | undefined): void {
+  for (const key in fields) if (!RESERVED.has(key)) line[key] = redactField(key, fields[key], 1);
 }

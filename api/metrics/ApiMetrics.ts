@@ -24,17 +24,13 @@ type AuthFailure = (typeof AUTH_FAILURES)[number];
 export class ApiMetrics {
   readonly registry = createRegistry();
   readonly #registers = [this.registry];
+  #inFlight = 0;
 
   readonly #requests = new Histogram({
     name: "playlog_http_request_seconds",
     help: "Time from the head of a request to the last byte of its answer; status `aborted`: the client had gone",
     labelNames: ["method", "route", "status"],
     buckets: [...REQUEST_SECONDS],
-    registers: this.#registers,
-  });
-  readonly #inFlight = new Gauge({
-    name: "playlog_http_requests_in_flight",
-    help: "Requests whose answer is not out yet, event streams among them",
     registers: this.#registers,
   });
   readonly #authFailures = new Counter({
@@ -73,17 +69,22 @@ export class ApiMetrics {
   });
 
   constructor() {
+    this.addGauge(
+      "playlog_http_requests_in_flight",
+      "Requests whose answer is not out yet, event streams among them",
+      () => this.#inFlight,
+    );
     for (const kind of AUTH_FAILURES) this.#authFailures.inc({ kind }, 0);
     for (const limit of [...RATE_CLASSES, "account"]) this.#rateLimited.inc({ limit }, 0);
     for (const outcome of ["stored", "refused", "failed"]) this.#uploads.inc({ outcome }, 0);
   }
 
   requestBegan(): void {
-    this.#inFlight.inc();
+    this.#inFlight += 1;
   }
 
   requestEnded({ method, route, status, seconds }: RequestEnd): void {
-    this.#inFlight.dec();
+    this.#inFlight -= 1;
     const labels = {
       method: METHODS.has(method) ? method : "other",
       route: route ?? "unmatched",

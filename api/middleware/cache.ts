@@ -4,7 +4,8 @@
  */
 import type { Scope } from "../../db/queries/cacheVersions.js";
 import type { Loaded, PageCache } from "../../services/cache/PageCache.js";
-import type { Page } from "../../services/cache/page.js";
+import type { Encoding, Page } from "../../services/cache/page.js";
+import { BoundedMap } from "../../services/limits/BoundedMap.js";
 import type { AppContext, AppMiddleware } from "../types.js";
 import { bytesOf, tagOf, tagsIn, tagsOf } from "./entityTags.js";
 
@@ -38,18 +39,14 @@ export async function answerCached(
   handle: () => Promise<void> | void,
 ): Promise<void> {
   const { userId, route, params, query, scopes } = request;
-  const encoding = ctx.acceptsEncodings("gzip", "identity") === "gzip" ? "gzip" : "identity";
-  const input = JSON.stringify([sorted(params), sorted(query)]);
+  const encoding = encodingOf(ctx);
+  const input = `[${textOf(params)},${textOf(query)}]`;
   let handled = false;
   const load = async (): Promise<Loaded> => {
     handled = true;
     await handle();
     if (ctx.status !== 200) throw new NoPage();
-    return {
-      body: bytesOf(ctx.body),
-      etag: ctx.state.etag,
-      keep: ctx.state.uncacheable !== true,
-    };
+    return { body: bytesOf(ctx.body), etag: ctx.state.etag, keep: ctx.state.uncacheable !== true };
   };
   try {
     send(ctx, await ctx.state.pages.get({ userId, route, input, scopes, encoding }, load));
@@ -62,22 +59,42 @@ export async function answerCached(
 
 class NoPage extends Error {}
 
+/** Headers of which it is remembered what they ask for: there are as many as there are kinds of clients. */
+const MAX_ENCODINGS = 100;
+const MAX_HEADER_LENGTH = 100;
+const encodings = new BoundedMap<string, Encoding>(MAX_ENCODINGS);
+
+function encodingOf(ctx: AppContext): Encoding {
+  const header = ctx.req.headers["accept-encoding"]?.toString() ?? "";
+  const known = encodings.get(header);
+  if (known !== undefined) return known;
+  const encoding = ctx.acceptsEncodings("gzip", "identity") === "gzip" ? "gzip" : "identity";
+  if (header.length <= MAX_HEADER_LENGTH) encodings.set(header, encoding);
+  return encoding;
+}
+
+const JSON_TYPE = "application/json; charset=utf-8";
+const VARY = "Authorization, Accept-Encoding";
+
 /** Koa's own check takes `Cache-Control: no-cache` of a request, which fetch adds to conditional ones, for a wish to reload. */
 function send(ctx: AppContext, { etag, encoding, body }: Page): void {
-  ctx.status = 200;
-  ctx.type = "application/json";
-  ctx.set("Cache-Control", "private, no-cache");
-  ctx.vary("Authorization");
-  ctx.vary("Accept-Encoding");
-  const known = matching(ctx.get("If-None-Match"), etag);
-  ctx.set("ETag", known ?? tagOf(etag, encoding));
+  const { req, res } = ctx;
+  const known = matching(req.headers["if-none-match"] ?? "", etag);
+  res.setHeader("Cache-Control", "private, no-cache");
+  res.setHeader("Vary", VARY);
+  res.setHeader("ETag", known ?? tagOf(etag, encoding));
   if (known !== null) {
     ctx.status = 304;
     ctx.body = null;
     return;
   }
-  if (encoding === "gzip") ctx.set("Content-Encoding", "gzip");
-  ctx.body = body;
+  // What koa would find out about these bytes is known.
+  ctx.respond = false;
+  res.statusCode = 200;
+  res.setHeader("Content-Type", JSON_TYPE);
+  res.setHeader("Content-Length", body.length);
+  if (encoding === "gzip") res.setHeader("Content-Encoding", "gzip");
+  res.end(body);
 }
 
 /** The tag by which the client knows this answer, in whichever encoding it has it; null when it does not. */
@@ -89,6 +106,16 @@ function matching(header: string, etag: string): string | null {
   return ours.find((tag) => tags.includes(tag)) ?? null;
 }
 
+/** A query that was understood before comes as the same object. */
+const texts = new WeakMap<object, string>();
+const NOTHING = "[]";
+
 /** The order in which a client names its parameters means nothing. */
-const sorted = (fields: unknown): readonly (readonly [string, unknown])[] =>
-  Object.entries(fields ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
+function textOf(fields: unknown): string {
+  if (typeof fields !== "object" || fields === null) return NOTHING;
+  const known = texts.get(fields);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
+  texts.set(fields, text);
+  return text;
+}

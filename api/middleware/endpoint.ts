@@ -137,20 +137,25 @@ export const rateClassOf = ({
   rateClass ?? (method === "get" ? "reads" : "writes");
 
 const noQuery = Joi.object({});
+const NO_PARAMS = Object.freeze({});
 
-const mounted = new WeakMap<AppRouter, Endpoint[]>();
+export interface Mounted {
+  readonly endpoint: Endpoint;
+  /** Answers a request for it; absent where other middleware stands in between, or the path has parameters. */
+  readonly answer?: (ctx: AppContext) => Promise<void>;
+}
+
+const mounted = new WeakMap<AppRouter, readonly Mounted[]>();
 
 /** What `mount` has put on this router. */
-export const mountedOn = (router: AppRouter): readonly Endpoint[] => mounted.get(router) ?? [];
+export const mountedOn = (router: AppRouter): readonly Mounted[] => mounted.get(router) ?? [];
 
 const isStream = (body: object): body is StreamBody => "stream" in body;
 
-const readNothing = () => Promise.resolve(undefined);
-
-/** The body as validated; undefined for endpoints without one, and for those that stream it themselves. */
+/** Gives the body as validated; null for endpoints without one, and for those that stream it themselves. */
 function bodyReader<P, Q, B, A extends Access>({ method, body, bodyMaxBytes }: EndpointOptions<P, Q, B, A>) {
-  if (body === undefined) return method === "get" ? readNothing : refuseBody;
-  if (isStream(body)) return readNothing;
+  if (body === undefined) return method === "get" ? null : refuseBody;
+  if (isStream(body)) return null;
   const read = jsonBody(bodyMaxBytes);
   return async (ctx: AppContext): Promise<B> => validate(body, await read(ctx), "request body");
 }
@@ -187,22 +192,24 @@ export function mount<P, Q, B, A extends Access>(
   const readBody = bodyReader(declaration);
   const readQuery = queryReader(query);
   const rateClass = rateClassOf(declaration);
+  const scope = scopeOf(declaration);
   if (declaration.cache !== undefined && (method !== "get" || auth !== "user")) {
     throw new Error(`${method} ${path} cannot be cached: there is no reader to keep it for`);
   }
 
-  const enter = async (ctx: AppContext & { readonly params: unknown }, next: Next): Promise<void> => {
-    ctx.state.route = path;
-    if (auth === "user") ctx.state.caller = await authenticated(ctx, rateClass);
+  const enter = async (ctx: AppContext & { readonly params?: unknown }): Promise<void> => {
+    const { state, res } = ctx;
+    state.route = path;
+    if (auth === "user")
+      state.caller = state.authentication.known(ctx) ?? (await authenticated(ctx, rateClass));
     await admit(ctx, rateClass);
-    const { caller } = ctx.state;
+    const { caller } = state;
     if (caller !== undefined) {
-      ctx.set("Cache-Control", "no-store");
-      assertScope(caller, scopeOf(declaration));
+      res.setHeader("Cache-Control", "no-store");
+      assertScope(caller, scope);
       assertRole(caller, role);
     }
-    ctx.state.params = params === undefined ? {} : checkPath(params, ctx.params);
-    await next();
+    state.params = params === undefined ? NO_PARAMS : checkPath(params, ctx.params);
   };
   const answer = async (ctx: AppContext, input: Input<P, Q, B, A>): Promise<void> => {
     const scopes = declaration.cache?.(input) ?? null;
@@ -215,12 +222,12 @@ export function mount<P, Q, B, A extends Access>(
     const request = { userId: caller.userId, route: path, params: checked, query: asked, scopes };
     await answerCached(ctx, request, () => handler(ctx, input));
   };
-  const run: AppMiddleware = async (ctx) => {
+  const run = async (ctx: AppContext): Promise<void> => {
     // Each part comes from the schema whose type parameter it has here; `caller` is set exactly for "user".
     const input: Record<keyof Input<P, Q, B, A>, unknown> = {
       params: ctx.state.params,
       query: readQuery(ctx),
-      body: await readBody(ctx),
+      body: readBody === null ? undefined : await readBody(ctx),
       caller: ctx.state.caller,
     };
     const checked = input as Input<P, Q, B, A>;
@@ -229,19 +236,36 @@ export function mount<P, Q, B, A extends Access>(
     if (guessed === undefined || limits === undefined) await answer(ctx, checked);
     else await limits.guess(ctx, guessed, () => answer(ctx, checked));
   };
+  const both = async (ctx: AppContext): Promise<void> => {
+    await enter(ctx);
+    await run(ctx);
+  };
+  const enterFirst = async (ctx: AppContext, next: Next): Promise<void> => {
+    await enter(ctx);
+    await next();
+  };
+  const alone = middleware.length === 0;
   // Exact: by default the router takes other cases and a slash at the end for the same address.
-  router.register(path, [method], [enter, ...middleware, run], { sensitive: true, strict: true });
-  mounted.set(router, [...mountedOn(router), declaration]);
+  router.register(path, [method], alone ? [both] : [enterFirst, ...middleware, run], {
+    sensitive: true,
+    strict: true,
+  });
+  const entry = { endpoint: declaration, ...(alone && !path.includes(":") ? { answer: both } : {}) };
+  mounted.set(router, [...mountedOn(router), entry]);
 }
 
-async function admit(ctx: AppContext, rateClass: RateClass | "unlimited"): Promise<void> {
-  if (rateClass !== "unlimited") await ctx.state.limits?.admit(ctx, rateClass);
+/** Undefined, when nobody has to be waited for. */
+function admit(ctx: AppContext, rateClass: RateClass | "unlimited"): Promise<void> | undefined {
+  const { limits } = ctx.state;
+  if (rateClass === "unlimited" || limits === undefined || limits.admitKnown(ctx, rateClass))
+    return undefined;
+  return limits.admit(ctx, rateClass);
 }
 
 /** A request whose token does not work counts as well: against the address it came from. */
 async function authenticated(ctx: AppContext, rateClass: RateClass | "unlimited"): Promise<Caller> {
   try {
-    return await ctx.state.authenticate();
+    return await ctx.state.authentication.authenticate(ctx);
   } catch (error) {
     if (error instanceof UnauthorizedError) await admit(ctx, rateClass);
     throw error;

@@ -7,7 +7,7 @@ export const measured =
   (ctx, next) => {
     const started = performance.now();
     metrics.requestBegan();
-    ctx.res.once("close", () =>
+    ctx.res.on("close", () =>
       metrics.requestEnded({
         method: ctx.method,
         route: ctx.state.route,

@@ -54,6 +54,14 @@ export class RequestLimits {
     this.#gates = recordOf(RATE_CLASSES, (name) => this.#gate(name));
   }
 
+  /** Counts the request, if that needs nobody's answer; false: `admit` has to. */
+  admitKnown(ctx: AppContext, rateClass: RateClass): boolean {
+    const verdict = this.#limiter.spend(this.#policies[rateClass], this.#subject(ctx));
+    if (verdict === undefined) return false;
+    this.#show(ctx, verdict);
+    return true;
+  }
+
   /** Counts the request. Throws `TooManyRequestsError`. */
   async admit(ctx: AppContext, rateClass: RateClass): Promise<void> {
     await this.#gates[rateClass](ctx, nothing);
@@ -133,8 +141,8 @@ export class RequestLimits {
   /** As draft-ietf-httpapi-ratelimit-headers writes them. */
   #show(ctx: AppContext, { policy, remaining, resetMs }: Verdict): void {
     const seconds = Math.ceil(policy.windowMs / 1000);
-    ctx.set("RateLimit-Policy", `"${policy.name}";q=${policy.max};w=${seconds}`);
-    ctx.set("RateLimit", `"${policy.name}";r=${remaining};t=${Math.ceil(resetMs / 1000)}`);
+    ctx.res.setHeader("RateLimit-Policy", `"${policy.name}";q=${policy.max};w=${seconds}`);
+    ctx.res.setHeader("RateLimit", `"${policy.name}";r=${remaining};t=${Math.ceil(resetMs / 1000)}`);
   }
 }
 

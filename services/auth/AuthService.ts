@@ -189,6 +189,11 @@ export class AuthService {
     return this.#sessions.find(claims);
   }
 
+  /** The same out of memory; undefined when that does not tell. */
+  knownSession(claims: AccessClaims): SessionState | undefined {
+    return this.#sessions.known(claims);
+  }
+
   /** Whether what a request came with, perhaps long ago, still works. Throws when nobody can tell. */
   async works({ userId, sessionId, tokenId }: Proof): Promise<boolean> {
     if (sessionId !== null) return (await this.#sessions.find({ userId, sessionId })) !== null;

@@ -120,9 +120,8 @@ export class SessionStore {
     // Before the session is read: a copy may be newer than its version says, never older.
     const [version] = (await this.#versions.current([accountOf(userId)])) ?? [];
     if (version === undefined) return this.#load(claims);
-    const known = this.#known.get(sessionId);
-    if (known?.version === version && known.state.userId === userId && known.until > performance.now())
-      return known.state;
+    const known = this.#kept(claims, version);
+    if (known !== undefined) return known;
     const state = await this.#redis.getOrLoad(
       copyKey(sessionId, version),
       SESSION_COPY_SECONDS,
@@ -132,6 +131,20 @@ export class SessionStore {
     if (state?.userId !== userId) return null;
     this.#remember(sessionId, { state, version, until: performance.now() + SESSION_COPY_SECONDS * 1000 });
     return state;
+  }
+
+  /** The session, if memory says that it may be used now; undefined when `find` has to tell. */
+  known(claims: AccessClaims): SessionState | undefined {
+    if (!this.#watch.trusted || this.#watch.isRevoked(claims.sessionId)) return undefined;
+    const version = this.#versions.known([accountOf(claims.userId)])?.[0];
+    const state = version === undefined ? undefined : this.#kept(claims, version);
+    return state !== undefined && state.expiresAt > Date.now() ? state : undefined;
+  }
+
+  #kept({ userId, sessionId }: AccessClaims, version: number): SessionState | undefined {
+    const copy = this.#known.get(sessionId);
+    const good = copy?.version === version && copy.state.userId === userId && copy.until > performance.now();
+    return good ? copy.state : undefined;
   }
 
   #remember(sessionId: string, copy: Copy): void {

@@ -56,10 +56,16 @@ export class CacheVersions {
       this.#sawPrimary(scopes);
       return versions;
     }
+    return this.known(scopes) ?? this.#read(scopes);
+  }
+
+  /** What `current` would say without asking anybody; undefined when it would have to. */
+  known(scopes: readonly Scope[]): readonly number[] | undefined {
+    if (!this.#listener.trusted) return undefined;
     const versions: number[] = [];
     for (const scope of scopes) {
       const known = this.#known.get(scopeKey(scope));
-      if (known?.complete !== true) return this.#read(scopes);
+      if (known?.complete !== true) return undefined;
       versions.push(known.version);
     }
     return versions;

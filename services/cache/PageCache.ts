@@ -3,10 +3,11 @@
  * the route, its input and the versions of all that the answer shows. A change makes new keys; nothing is invalidated,
  * so nothing can fail to be. See docs/adr/0011.
  */
-import { createHash } from "node:crypto";
 import { promisify } from "node:util";
 import { gzip as gzipCallback } from "node:zlib";
 import { type Scope, scopeKey } from "../../db/queries/cacheVersions.js";
+import { shortHash } from "../../utils/shortHash.js";
+import { BoundedMap } from "../limits/BoundedMap.js";
 import type { CacheVersions } from "./CacheVersions.js";
 import { decodePage, type Encoding, encodePage, type Page, etagOf } from "./page.js";
 import type { RedisService } from "./RedisService.js";
@@ -74,7 +75,7 @@ export class PageCache {
    */
   async get(request: PageRequest, load: () => Promise<Loaded>): Promise<Page> {
     // Before the body is read: a body may be newer than its key says, never older.
-    const versions = await this.#versions.current(request.scopes);
+    const versions = this.#versions.known(request.scopes) ?? (await this.#versions.current(request.scopes));
     if (versions === null) {
       this.#observe(request.route, "bypass");
       return plainPage(await load());
@@ -85,7 +86,7 @@ export class PageCache {
       this.#observe(request.route, "hit");
       return running;
     }
-    const loading = this.#readThrough(request, key, load).finally(() => this.#loading.delete(key));
+    const loading = this.#readThrough(request, key, load);
     this.#loading.set(key, loading);
     return loading;
   }
@@ -95,7 +96,16 @@ export class PageCache {
     await this.#versions.caughtUp(WRITER_PATIENCE_MS);
   }
 
+  /** Forgets at its end that it was running; it never ends at once. */
   async #readThrough(request: PageRequest, key: string, load: () => Promise<Loaded>): Promise<Page> {
+    try {
+      return await this.#read(request, key, load);
+    } finally {
+      this.#loading.delete(key);
+    }
+  }
+
+  async #read(request: PageRequest, key: string, load: () => Promise<Loaded>): Promise<Page> {
     const { userId, route, encoding } = request;
     const found = await this.#redis.getBytes(key);
     const kept = found === undefined || found === null ? null : decodePage(found);
@@ -125,18 +135,25 @@ const plainPage = ({ body, etag = etagOf(body) }: Omit<Loaded, "keep">): Page =>
 async function finishedPage(loaded: Loaded, encoding: Encoding): Promise<Page> {
   const page = plainPage(loaded);
   if (encoding === "identity" || page.body.length < GZIP_MIN_BYTES) return page;
-  return {
-    etag: page.etag,
-    encoding,
-    body: await gzip(page.body, { level: GZIP_LEVEL }),
-  };
+  return { etag: page.etag, encoding, body: await gzip(page.body, { level: GZIP_LEVEL }) };
+}
+
+/** Inputs of which the hash is remembered: a client asks the same over and over. */
+const MAX_HASHES = 1000;
+const MAX_INPUT_LENGTH = 500;
+const hashes = new BoundedMap<string, string>(MAX_HASHES);
+
+function hashOf(input: string): string {
+  const known = hashes.get(input);
+  if (known !== undefined) return known;
+  const hash = shortHash(input);
+  if (input.length <= MAX_INPUT_LENGTH) hashes.set(input, hash);
+  return hash;
 }
 
 /** What stays the same when versions move. Input may be long, and says what somebody looked for: only its hash is kept. */
-const baseOf = ({ userId, route, input, encoding }: PageRequest): string => {
-  const hash = createHash("sha256").update(input).digest("base64url").slice(0, 22);
-  return `page:${userId}:${route}:${hash}:${encoding}`;
-};
+const baseOf = ({ userId, route, input, encoding }: PageRequest): string =>
+  `page:${userId}:${route}:${hashOf(input)}:${encoding}`;
 
 function keyOf(request: PageRequest, versions: readonly number[]): string {
   const labels = request.scopes.map((scope, index) => `${scopeKey(scope)} ${versions[index] ?? ""}`);

@@ -25,6 +25,16 @@ export interface RedisScript {
   readonly lua: string;
 }
 
+/** Keys that are asked for together. */
+interface Batch {
+  readonly keys: string[];
+  /** In the order of the keys; undefined when there was no answer. */
+  readonly values: Promise<readonly (Buffer | null)[] | undefined>;
+}
+
+/** So many answers of the largest kind are 16 MiB at once. */
+const MAX_BATCH = 32;
+
 /** Answer of a command, or the fact that there was none. */
 type Outcome<T> = { readonly reached: true; readonly value: T } | { readonly reached: false };
 
@@ -44,6 +54,7 @@ export class RedisService {
   readonly #loading = new Map<string, Promise<unknown>>();
   readonly #breaker: CircuitBreaker;
   readonly #scripts = new Map<string, (...args: readonly (string | number)[]) => Promise<unknown>>();
+  #batch: Batch | undefined;
   #reported: "up" | "down" = "up";
   #refusedAt = -Infinity;
 
@@ -99,10 +110,28 @@ export class RedisService {
     return (await this.#run(() => this.#client.set(this.#key(key), value, "PX", ttlMs))).reached;
   }
 
-  /** Undefined when there was no answer, so that callers do not try to write to a server that is away. */
+  /**
+   * Undefined when there was no answer, so that callers do not try to write to a server that is away. What is asked for in
+   * one turn of the event loop goes out as one command: writing to a socket costs more than the command.
+   */
   async getBytes(key: string): Promise<Buffer | null | undefined> {
-    const outcome = await this.#run(() => this.#client.getBuffer(this.#key(key)));
-    return outcome.reached ? outcome.value : undefined;
+    const batch = (this.#batch ??= this.#nextBatch());
+    const index = batch.keys.push(this.#key(key)) - 1;
+    if (batch.keys.length === MAX_BATCH) this.#batch = undefined;
+    return (await batch.values)?.[index];
+  }
+
+  #nextBatch(): Batch {
+    const keys: string[] = [];
+    const values = new Promise<readonly (Buffer | null)[] | undefined>((resolve) => {
+      setImmediate(() => {
+        if (this.#batch?.keys === keys) this.#batch = undefined;
+        void this.#run(() => this.#client.mgetBuffer(keys)).then((outcome) =>
+          resolve(outcome.reached ? outcome.value : undefined),
+        );
+      });
+    });
+    return { keys, values };
   }
 
   /** As `set`, for about `ttlSeconds`, and takes the keys of `instead` away in the same round trip. */

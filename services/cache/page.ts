@@ -1,5 +1,5 @@
 /** A finished answer, and its form in Redis: one line that describes it, then its bytes. */
-import { createHash } from "node:crypto";
+import { shortHash } from "../../utils/shortHash.js";
 
 export type Encoding = "identity" | "gzip";
 
@@ -12,8 +12,7 @@ export interface Page {
 }
 
 /** Without quotes. */
-export const etagOf = (body: Buffer): string =>
-  createHash("sha256").update(body).digest("base64url").slice(0, 22);
+export const etagOf = (body: Buffer): string => shortHash(body);
 
 /** Another form gets another number: what an older version left is then not read. */
 const HEAD = /^1 ((?:[A-Za-z0-9_-]{22}\.)?[A-Za-z0-9_-]{22}) (identity|gzip) (\d{1,9})\n$/;

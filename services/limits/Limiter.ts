@@ -8,7 +8,7 @@
  *
  * While Redis is away each process counts by itself, from what it had seen before.
  */
-import { createHash } from "node:crypto";
+import { shortHash } from "../../utils/shortHash.js";
 import type { RedisService } from "../cache/RedisService.js";
 import { BoundedMap } from "./BoundedMap.js";
 import { LocalWindows } from "./LocalWindows.js";
@@ -23,8 +23,7 @@ const MAX_COUNTERS = 20_000;
 const leaseOf = ({ max }: Policy): number => Math.floor(max / LEASES_PER_WINDOW);
 
 /** Nobody reads in Redis who or what a window belongs to. */
-const keyOf = (policy: string, subject: string): string =>
-  `limit:${policy}:${createHash("sha256").update(subject).digest("base64url").slice(0, 22)}`;
+const keyOf = (policy: string, subject: string): string => `limit:${policy}:${shortHash(subject)}`;
 
 interface Counter {
   readonly key: string;
@@ -79,13 +78,9 @@ export class Limiter {
     const lease = leaseOf(policy);
     const ahead = lease < 2 ? 0 : lease;
     for (;;) {
-      const now = this.#now();
-      const refused = counter.refusedUntil > now;
-      if (counter.leased > 0 && counter.leaseUntil > now) {
-        counter.leased -= 1;
-        if (counter.leased < ahead / 2 && !refused) void this.#ask(counter, lease);
-        return this.#verdict(counter, true);
-      }
+      const spent = this.#spend(counter, this.#now());
+      if (spent !== undefined) return spent;
+      const refused = counter.refusedUntil > this.#now();
       if (refused) return this.#verdict(counter, false);
       const known = counter.remaining - counter.asked - (counter.owed - counter.askedOwed);
       if (counter.owed < ahead && known > 0) {
@@ -97,6 +92,20 @@ export class Limiter {
       await this.#ask(counter, lease);
       counter.waiting -= 1;
     }
+  }
+
+  /** As `take`, of what was taken in advance; undefined, and nothing counted, when there is nothing left of it. */
+  spend(policy: Policy, subject: string): Verdict | undefined {
+    return this.#spend(this.#counter(policy, subject), this.#now());
+  }
+
+  #spend(counter: Counter, now: number): Verdict | undefined {
+    if (counter.leased <= 0 || counter.leaseUntil <= now) return undefined;
+    counter.leased -= 1;
+    const lease = leaseOf(counter.policy);
+    if (lease >= 2 && counter.leased < lease / 2 && counter.refusedUntil <= now)
+      void this.#ask(counter, lease);
+    return this.#verdict(counter, true);
   }
 
   /** What `take` left behind, without a request. */

@@ -1,9 +1,11 @@
 /** The programs that take part in a measurement over HTTP: started apart from each other, each on the core it is given. */
 import { execFile, fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { rmSync } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
 import { readRecord } from "../../../dev/home.mjs";
+import { compileService } from "../../../test/support/compiled.js";
 import { cpuSeconds } from "../meter.js";
 import type { LoadOrder, LoadReport } from "./load.js";
 
@@ -15,19 +17,28 @@ export interface Program {
   stop(): Promise<void>;
 }
 
+let compiled: Promise<string> | undefined;
+
+/** As in production: compiling on the way gives each function a name when it is made, at a cost for every request. */
+const compiledFolder = (): Promise<string> =>
+  (compiled ??= compileService(["./bench/support/**/*.ts"]).then((folder) => {
+    process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+    return folder;
+  }));
+
 /**
- * Starts `entry` (from the root) and waits until it says that it is ready. What it logs goes nowhere, so that nobody has to read
- * it while something else is measured.
+ * Starts `entry` (from the root, compiled) and waits until it says that it is ready. What it logs goes nowhere, so that nobody has
+ * to read it while something else is measured.
  */
 export async function startProgram(
   entry: string,
   env: Readonly<Record<string, string>>,
   execArgv: readonly string[] = [],
 ): Promise<Program> {
-  const child = fork(path.join(ROOT, entry), {
+  const child = fork(path.join(await compiledFolder(), entry.replace(/\.ts$/, ".js")), {
     cwd: ROOT,
     env: { ...process.env, NODE_ENV: "production", ...env },
-    execArgv: ["--import", "tsx", ...execArgv],
+    execArgv: [...execArgv],
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   const ended = once(child, "exit");
