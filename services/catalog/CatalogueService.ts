@@ -22,13 +22,21 @@ import { type Check, editAlbum, editArtist, editTrack } from "./editing.js";
 import type { AlbumFields, ArtistChoice, ArtistFields, TrackFields } from "./fields.js";
 import { listCatalogue, type CatalogueQuery, type CataloguePage } from "./listing.js";
 import { lockCatalogueAlone, shareCatalogue } from "./lock.js";
-import { ALBUM_MERGE, ARTIST_MERGE, mergeInto, TRACK_MERGE } from "./merging.js";
+import { ALBUM_MERGE, ARTIST_MERGE, merge, type Mergeable, TRACK_MERGE } from "./merging.js";
+import { PLAYS_AT_ONCE } from "./movingPlays.js";
 import { type Found, movedFrom } from "./references.js";
 
 export interface Created<T> {
   readonly item: T;
   /** False: it was there already, and is as it was. */
   readonly created: boolean;
+}
+
+export interface CatalogueServiceOptions {
+  readonly pool: pg.Pool;
+  readonly reads: Reads;
+  /** How many plays a merge moves in one transaction, about. */
+  readonly playsAtOnce?: number;
 }
 
 type Read<T> = (client: pg.Pool | pg.PoolClient, id: number) => Promise<T | null>;
@@ -43,10 +51,12 @@ const SCOPES = [CATALOGUE, LISTINGS] as const;
 export class CatalogueService {
   readonly #pool: pg.Pool;
   readonly #reads: Reads;
+  readonly #playsAtOnce: number;
 
-  constructor({ pool, reads }: { readonly pool: pg.Pool; readonly reads: Reads }) {
+  constructor({ pool, reads, playsAtOnce = PLAYS_AT_ONCE }: CatalogueServiceOptions) {
     this.#pool = pool;
     this.#reads = reads;
+    this.#playsAtOnce = playsAtOnce;
   }
 
   listArtists(query: CatalogueQuery): Promise<CataloguePage<ArtistSummary>> {
@@ -115,21 +125,15 @@ export class CatalogueService {
 
   /** Gives the one that stays, `into`. Throws `ValidationError` when that is not there, `ConflictError` (`reserved`). */
   mergeArtist(id: number, into: number, check: Check<ArtistDetail>): Promise<Found<ArtistDetail>> {
-    return inTransaction(this.#pool, (client) =>
-      mergeInto(client, { ...ARTIST_MERGE, read: readArtist }, id, into, check),
-    );
+    return this.#merge({ ...ARTIST_MERGE, read: readArtist }, id, into, check);
   }
 
   mergeAlbum(id: number, into: number, check: Check<AlbumDetail>): Promise<Found<AlbumDetail>> {
-    return inTransaction(this.#pool, (client) =>
-      mergeInto(client, { ...ALBUM_MERGE, read: readAlbum }, id, into, check),
-    );
+    return this.#merge({ ...ALBUM_MERGE, read: readAlbum }, id, into, check);
   }
 
   mergeTrack(id: number, into: number, check: Check<TrackDetail>): Promise<Found<TrackDetail>> {
-    return inTransaction(this.#pool, (client) =>
-      mergeInto(client, { ...TRACK_MERGE, read: readTrack }, id, into, check),
-    );
+    return this.#merge({ ...TRACK_MERGE, read: readTrack }, id, into, check);
   }
 
   /** What an import has just added is announced to nobody: a replica may not have it yet. */
@@ -147,6 +151,10 @@ export class CatalogueService {
       if (created) await announceChange(client, LISTINGS);
       return { item, created };
     });
+  }
+
+  #merge<T>(kind: Mergeable<T>, id: number, into: number, check: Check<T>): Promise<Found<T>> {
+    return merge(this.#pool, kind, { id, into, atOnce: this.#playsAtOnce }, check);
   }
 
   #alone<T>(edit: (client: pg.PoolClient) => Promise<T>): Promise<T> {

@@ -1,17 +1,20 @@
 /**
  * Makes one of two artists, albums or tracks, in one transaction: nobody sees half of it, and plays are counted where
- * they are. It holds the locks on the plays of everybody whose plays it moves, then that on the catalogue. See
- * docs/adr/0015.
+ * they are. It holds the locks on the plays of everybody whose plays it moves, then that on the catalogue. Of very many
+ * plays most are moved ahead, see movingPlays.ts. See docs/adr/0015.
  */
-import type { ClientBase } from "pg";
-import { userPlaysLock } from "../../db/advisoryLocks.js";
+import type { ClientBase, Pool } from "pg";
+import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import type { CatalogueEntity } from "../../db/models/enums.js";
 import { announceChange, CATALOGUE } from "../../db/queries/cacheVersions.js";
 import { survivorOf } from "../../db/queries/catalogue.js";
 import { ValidationError } from "../../utils/errors.js";
+import { inTransaction } from "../import/writing/transaction.js";
 import { UNKNOWN_ARTIST_KEY } from "./findOrCreate.js";
-import { lockCatalogueAlone } from "./lock.js";
+import { type EntityColumn, lockListeners, refuseNewListeners } from "./listeners.js";
+import { lockCatalogueAlone, shareCatalogue } from "./lock.js";
 import { MERGE_TIMEOUT_MS, mergeAlbumRows, mergeArtistRows, mergeTrackRows } from "./mergingRows.js";
+import { isLarge, moveAhead } from "./movingPlays.js";
 import { currentIds, type Found, movedFrom, reserved } from "./references.js";
 import type { Check } from "./editing.js";
 
@@ -25,7 +28,7 @@ export interface Mergeable<T> {
   /** Key of the artist that this is, or is of. */
   readonly artistKey: string;
   /** Column of listening_history that names it. */
-  readonly column: "artist_id" | "album_id" | "track_id";
+  readonly column: EntityColumn;
   merge(client: ClientBase, loser: number, survivor: number): Promise<void>;
 }
 
@@ -52,17 +55,50 @@ export const TRACK_MERGE = {
     mergeTrackRows(client, { losers: [loser], survivors: [survivor] }),
 } as const;
 
-/** Somebody whose plays are not locked has begun to play it; run the transaction again. */
-class NewListenerError extends Error {
-  readonly code = "40001"; // handled like any other lost race
-}
-
 /**
  * Gives the one that stays. A merge that was done before is done: the same answer again. Throws `NotFoundError`,
  * `ValidationError` (`into` is not there, or the same), `ConflictError` (`reserved`), and what `check` throws of the one
- * that is to go.
+ * that is to go. More than `atOnce` plays are moved so many at a time.
  */
-export async function mergeInto<T>(
+export async function merge<T>(
+  pool: Pool,
+  kind: Mergeable<T>,
+  { id, into, atOnce }: { readonly id: number; readonly into: number; readonly atOnce: number },
+  check: Check<T>,
+): Promise<Found<T>> {
+  if (await isLarge(pool, kind.entity, id, atOnce)) {
+    return whileNoOtherMerges(pool, async () => {
+      const survivor = await inTransaction(pool, async (client) => {
+        await shareCatalogue(client);
+        return (await judge(client, kind, id, into, check)).survivor;
+      });
+      if (survivor !== null) await moveAhead(pool, kind.entity, { from: id, to: survivor, atOnce });
+      // It was decided when the first play moved; what is edited since then is no reason to leave the rest.
+      return inTransaction(pool, (client) => mergeInto(client, kind, id, into, () => undefined));
+    });
+  }
+  return inTransaction(pool, async (client) => {
+    await client.query("select pg_advisory_xact_lock_shared($1)", [ADVISORY_LOCKS.merges]);
+    return mergeInto(client, kind, id, into, check);
+  });
+}
+
+/** Where plays that have moved went to must not go elsewhere before the others. Others' merges lose their patience first. */
+async function whileNoOtherMerges<T>(pool: Pool, work: () => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let done = false;
+  try {
+    await client.query("select pg_advisory_lock($1)", [ADVISORY_LOCKS.merges]);
+    const result = await work();
+    await client.query("select pg_advisory_unlock($1)", [ADVISORY_LOCKS.merges]);
+    done = true;
+    return result;
+  } finally {
+    client.release(!done); // closes it, and gives the lock back, when something went wrong
+  }
+}
+
+async function mergeInto<T>(
   client: ClientBase,
   kind: Mergeable<T>,
   id: number,
@@ -73,21 +109,38 @@ export async function mergeInto<T>(
     "select set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true)",
     [String(LOCK_TIMEOUT_MS), String(MERGE_TIMEOUT_MS)],
   );
-  const listeners = await lockListeners(client, kind, id);
+  const listeners = await lockListeners(client, kind.column, [id]);
   await lockCatalogueAlone(client);
+  const { survivor, answer } = await judge(client, kind, id, into, check);
+  if (survivor === null) return answer;
+  await refuseNewListeners(client, kind.column, [id], listeners);
+  await kind.merge(client, id, survivor);
+  await announceChange(client, CATALOGUE);
+  return (await kind.read(client, survivor))!;
+}
+
+/** Which one `id` is to be merged into; null and the answer, where it was merged before. */
+async function judge<T>(
+  client: ClientBase,
+  kind: Mergeable<T>,
+  id: number,
+  into: number,
+  check: Check<T>,
+): Promise<
+  | { readonly survivor: number; readonly answer: null }
+  | { readonly survivor: null; readonly answer: Found<T> }
+> {
   const survivor = (await currentIds(client, kind.entity, [into], () => "into"))[0]!;
   const current = await kind.read(client, id);
   if (current === null) {
     const moved = await movedFrom(client, kind.entity, id);
-    return moved.id === survivor ? (await kind.read(client, survivor))! : moved;
+    const answer = moved.id === survivor ? (await kind.read(client, survivor))! : moved;
+    return { survivor: null, answer };
   }
   if (survivor === id) throw sameError(await survivorOf(client, kind.entity, into));
   await refuseReserved(client, kind, [id, survivor]);
   check(current);
-  await refuseNewListeners(client, kind, id, listeners);
-  await kind.merge(client, id, survivor);
-  await announceChange(client, CATALOGUE);
-  return (await kind.read(client, survivor))!;
+  return { survivor, answer: null };
 }
 
 function sameError(mergedInto: number | null): ValidationError {
@@ -96,37 +149,6 @@ function sameError(mergedInto: number | null): ValidationError {
       ? "into is the one to be merged itself"
       : "into was merged into the one that is to be merged now";
   return new ValidationError("The request body is not valid", [{ path: "into", code: "same", message }]);
-}
-
-/** In the order of their ids, as everybody does who locks several. */
-async function lockListeners(
-  client: ClientBase,
-  { column }: Pick<Mergeable<unknown>, "column">,
-  id: number,
-): Promise<string[]> {
-  const statement = {
-    text: `select user_id, pg_advisory_xact_lock(${userPlaysLock("user_id")})
-             from (select distinct user_id from listening_history where ${column} = $1 order by user_id) u`,
-    values: [id],
-    query_timeout: MERGE_TIMEOUT_MS,
-  };
-  const { rows } = await client.query<{ user_id: string }>(statement);
-  return rows.map(({ user_id: userId }) => userId);
-}
-
-async function refuseNewListeners(
-  client: ClientBase,
-  { column }: Pick<Mergeable<unknown>, "column">,
-  id: number,
-  listeners: readonly string[],
-): Promise<void> {
-  const { rows } = await client.query<{ more: boolean }>(
-    `select exists (
-       select from listening_history where ${column} = $1 and user_id <> all ($2::uuid[])
-     ) as more`,
-    [id, listeners],
-  );
-  if (rows[0]!.more) throw new NewListenerError("Somebody else plays it now");
 }
 
 /** Tracks and albums under `[unknown]` are what many people's files call so, and need not be one and the same. */

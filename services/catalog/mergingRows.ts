@@ -100,23 +100,7 @@ export async function mergeAlbumRows(client: ClientBase, { losers, survivors }: 
 export async function mergeArtistRows(client: ClientBase, loser: number, survivor: number): Promise<void> {
   const both = [loser, survivor];
   await mergeTrackRows(client, await namesakes(client, "tracks", "title_key, album_key", both));
-  const { rows } = await client.query<{ id: number; title: string; name: string }>(
-    `select t.id, t.title, s.name from tracks t cross join artists s
-      where t.artist_id = $1 and s.id = $2 order by t.id`,
-    both,
-  );
-  await run(
-    client,
-    `delete from track_aliases x using tracks t
-      where x.artist_id = $2 and t.artist_id = $1 and (t.title_key, t.album_key) = (x.title_key, x.album_key)`,
-    both,
-  );
-  await run(
-    client,
-    `update tracks t set artist_id = $1, loose_key = w.loose_key
-       from unnest($2::bigint[], $3::text[]) as w (id, loose_key) where t.id = w.id`,
-    [survivor, rows.map(({ id }) => id), rows.map(({ name, title }) => looseKey(name, title))],
-  );
+  await moveTracks(client, loser, survivor);
   await mergeAlbumRows(client, await namesakes(client, "albums", "title_key", both));
   const statements = [
     `delete from album_aliases x using albums b
@@ -145,6 +129,33 @@ export async function mergeArtistRows(client: ClientBase, loser: number, survivo
   await handOverIds(client, "artist", { losers: [loser], survivors: [survivor] });
   await run(client, "delete from track_artists where artist_id = $1", [loser]);
   await run(client, "delete from artists where id = $1", [loser]);
+}
+
+/** All of an artist's tracks, or those named, to another one that has none of their names. */
+export async function moveTracks(
+  client: ClientBase,
+  from: number,
+  to: number,
+  only: readonly number[] | null = null,
+): Promise<void> {
+  const { rows } = await client.query<{ id: number; title: string; name: string }>(
+    `select t.id, t.title, s.name from tracks t cross join artists s
+      where t.artist_id = $1 and s.id = $2 and ($3::bigint[] is null or t.id = any($3)) order by t.id`,
+    [from, to, only],
+  );
+  const ids = rows.map(({ id }) => id);
+  await run(
+    client,
+    `delete from track_aliases x using tracks t
+      where x.artist_id = $1 and t.id = any($2::bigint[]) and (t.title_key, t.album_key) = (x.title_key, x.album_key)`,
+    [to, ids],
+  );
+  await run(
+    client,
+    `update tracks t set artist_id = $1, loose_key = w.loose_key
+       from unnest($2::bigint[], $3::text[]) as w (id, loose_key) where t.id = w.id`,
+    [to, ids, rows.map(({ name, title }) => looseKey(name, title))],
+  );
 }
 
 /** What two artists have under the same name. */

@@ -12,6 +12,7 @@ const WRITES =
 const WRITERS: Readonly<Record<string, string>> = {
   "services/catalog/editing.ts": "services/catalog/editing.ts",
   "services/catalog/mergingRows.ts": "services/catalog/merging.ts",
+  "services/catalog/movingPlays.ts": "services/catalog/movingPlays.ts",
   "services/history/editing.ts": "services/history/editing.ts",
   "services/history/linking/relink.ts": "services/history/linking/relink.ts",
   "services/history/recording.ts": "services/history/recording.ts",
