@@ -12,9 +12,7 @@
  * The search index is kept up to date beside all of them. Between two of them the worker is waited for, so that what is
  * left to do for one (statistics, popularity) does not slow the other.
  */
-import { rm } from "node:fs/promises";
-import path from "node:path";
-import type pg from "pg";
+import { copyAgain } from "./support/copyFloor.js";
 import { measure } from "./support/meter.js";
 import type { Cost } from "./support/meter.js";
 import { startProduct } from "./support/product.js";
@@ -64,23 +62,9 @@ async function measureRound(product: Product, archive: Buffer, rows: number): Pr
   const findable = await product.quiet();
   const again = await time(() => client.import(archive, { inserted: 0, duplicate: rows }));
 
-  const file = await copyOut(admin);
-  await admin.query("truncate listening_history, import_jobs cascade");
-  const copy = await time(() => admin.query(`copy listening_history from ${admin.escapeLiteral(file)}`));
-  await rm(file, { force: true });
-  await admin.query("truncate listening_history, import_jobs cascade");
+  const copy = await copyAgain(admin, time);
   const warm = await time(() => client.import(archive, all));
   return { cold, copy, warm, again, findable };
-}
-
-/** The history in order of time, in a file that the server reads itself. */
-async function copyOut(admin: pg.Client): Promise<string> {
-  const { rows } = await admin.query<{ data_directory: string }>("show data_directory");
-  const file = path.join(rows[0]!.data_directory, `playlog-bench-${process.pid}.copy`);
-  await admin.query(
-    `copy (select * from listening_history order by played_at) to ${admin.escapeLiteral(file)}`,
-  );
-  return file;
 }
 
 function report(results: readonly Round[], rows: number): void {

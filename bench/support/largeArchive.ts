@@ -25,26 +25,24 @@ export interface LargeArchive {
   readonly parts: number;
 }
 
-/**
- * A ZIP of `rows` records in files of `partRows` each. No ZIP64: archive and files must stay below 4 GiB, and there may
- * be 65,535 files.
- */
-export async function writeListenerArchive(
-  file: string,
-  options: ListenerOptions & { readonly partRows: number },
-): Promise<LargeArchive> {
+/** A file inside an archive, as it is made. */
+export interface ArchiveFile {
+  readonly name: string;
+  readonly pieces: Iterable<Buffer>;
+}
+
+/** A ZIP without ZIP64: archive and files must stay below 4 GiB, and there may be 65,535 files. */
+export async function writeArchive(file: string, files: Iterable<ArchiveFile>): Promise<LargeArchive> {
   const handle = await open(file, "w");
   try {
-    const records = listenerRecords(options);
     const entries: Entry[] = [];
     let at = 0;
-    for (let left = options.rows; left > 0; left -= options.partRows) {
-      const count = Math.min(left, options.partRows);
-      const name = Buffer.from(`Spotify Extended Streaming History/Audio_${entries.length}.json`);
+    for (const { name: text, pieces } of files) {
+      const name = Buffer.from(text);
       const entry: Entry = { name, offset: at, crc: 0, packed: 0, unpacked: 0 };
       await handle.write(localHeader(entry), 0, undefined, at);
       at += 30 + name.length;
-      for await (const piece of deflated(jsonList(records, count), entry)) {
+      for await (const piece of deflated(pieces, entry)) {
         await handle.write(piece, 0, undefined, at);
         at += piece.length;
       }
@@ -62,6 +60,21 @@ export async function writeListenerArchive(
   }
 }
 
+/** A ZIP of `rows` records of Spotify in files of `partRows` each; see `writeArchive`. */
+export async function writeListenerArchive(
+  file: string,
+  options: ListenerOptions & { readonly partRows: number },
+): Promise<LargeArchive> {
+  const records = listenerRecords(options);
+  function* files(): Generator<ArchiveFile> {
+    for (let left = options.rows, n = 0; left > 0; left -= options.partRows, n += 1) {
+      const name = `Spotify Extended Streaming History/Audio_${n}.json`;
+      yield { name, pieces: jsonList(records, Math.min(left, options.partRows)) };
+    }
+  }
+  return writeArchive(file, files());
+}
+
 /** `bytes` that begin like a ZIP, are none, and that nothing packs. */
 export async function writeNoise(file: string, bytes: number): Promise<void> {
   const handle = await open(file, "w");
@@ -74,18 +87,29 @@ export async function writeNoise(file: string, bytes: number): Promise<void> {
   }
 }
 
-/** The next `count` records as pieces of one JSON list. */
-function* jsonList(records: Iterator<Record<string, unknown>>, count: number): Generator<Buffer> {
-  let piece = "[";
-  for (let n = 0; n < count; n += 1) {
-    const next = records.next();
-    if (next.done === true) break;
-    piece += (n === 0 ? "" : ",") + JSON.stringify(next.value);
+/** The next `count` records as pieces of one JSON list; all of them when there are fewer. */
+export function* jsonList(records: Iterator<unknown>, count = Infinity): Generator<Buffer> {
+  function* texts(): Generator<string> {
+    yield "[";
+    for (let n = 0; n < count; n += 1) {
+      const next = records.next();
+      if (next.done === true) break;
+      yield (n === 0 ? "" : ",") + JSON.stringify(next.value);
+    }
+    yield "]";
+  }
+  yield* inPieces(texts());
+}
+
+export function* inPieces(texts: Iterable<string>): Generator<Buffer> {
+  let piece = "";
+  for (const text of texts) {
+    piece += text;
     if (piece.length < PIECE_CHARS) continue;
     yield Buffer.from(piece);
     piece = "";
   }
-  yield Buffer.from(`${piece}]`);
+  if (piece !== "") yield Buffer.from(piece);
 }
 
 /** Deflates and notes sizes and checksum in `entry`. */
