@@ -41,7 +41,7 @@ interface Note {
 
 /** A pass of upkeep; see UpkeepTask. Returns how many catalogue rows it looked at, or null when another process is at it. */
 export function searchUpkeep(pool: pg.Pool): () => Promise<number | null> {
-  let settledAt = -Infinity;
+  let settledAt = performance.now() - SETTLE_EVERY_MS;
   let settled = false;
   let restUntil = -Infinity;
   return () =>
