@@ -38,7 +38,14 @@ export interface Config {
     };
   };
   readonly redis: { readonly url: string };
+  /** What runs imports, undos, erases and syncs. */
+  readonly queue: {
+    readonly kind: "temporal" | "bullmq";
+    /** For BullMQ: its name, and the Redis it is in. */
+    readonly bull: { readonly name: string; readonly redisUrl: string };
+  };
   readonly temporal: {
+    /** Empty where it is not used and was not given. */
     readonly address: string;
     readonly namespace: string;
     readonly taskQueue: string;
@@ -135,9 +142,14 @@ const schema = Joi.object({
   REDIS_URL: Joi.string()
     .uri({ scheme: ["redis", "rediss"] })
     .required(),
+  IMPORT_QUEUE: Joi.string().valid("temporal", "bullmq").default("temporal"),
+  BULL_QUEUE: Joi.string()
+    .pattern(/^[\w-]{1,100}$/, "letters, digits, _ and -")
+    .default("playlog-imports"),
+  BULL_REDIS_URL: Joi.string().uri({ scheme: ["redis", "rediss"] }),
   TEMPORAL_ADDRESS: Joi.string()
     .pattern(/^[^\s/:]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$/, "host:port")
-    .required(),
+    .when("IMPORT_QUEUE", { is: "bullmq", otherwise: Joi.required() }),
   TEMPORAL_NAMESPACE: Joi.string().default("default"),
   TEMPORAL_TASK_QUEUE: Joi.string().max(200).default("playlog-imports"),
   TEMPORAL_UI_URL: Joi.string().uri({ scheme: ["http", "https"] }),
@@ -235,8 +247,12 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       ...(replica === undefined ? {} : { replica }),
     },
     redis: { url: text("REDIS_URL") },
+    queue: {
+      kind: text("IMPORT_QUEUE") as Config["queue"]["kind"],
+      bull: { name: text("BULL_QUEUE"), redisUrl: optional("BULL_REDIS_URL") ?? text("REDIS_URL") },
+    },
     temporal: {
-      address: text("TEMPORAL_ADDRESS"),
+      address: optional("TEMPORAL_ADDRESS") ?? "",
       namespace: text("TEMPORAL_NAMESPACE"),
       taskQueue: text("TEMPORAL_TASK_QUEUE"),
       ...(uiUrl === undefined ? {} : { uiUrl }),

@@ -5,8 +5,9 @@ import type { AccountEraser } from "../services/users/AccountEraser.js";
 import { withLogFields } from "../utils/logger.js";
 import type { Logger } from "../utils/logger.js";
 import type { EraseActivities } from "../workflows/contracts.js";
-import { ALARMING_ATTEMPT, toFailure } from "./failures.js";
+import { toFailure } from "./failures.js";
 import { startPulse } from "./pulse.js";
+import { ALARMING_ATTEMPT } from "./retrying.js";
 
 export interface EraseActivitiesDependencies {
   readonly eraser: AccountEraser;

@@ -1,33 +1,31 @@
-import type { Worker } from "@temporalio/worker";
 import type { ImportQueue } from "../services/import/ImportQueue.js";
 import type { BacklogReader } from "./backlog.js";
+import type { EngineState } from "./engine.js";
 
-export interface WorkerHealth {
+export interface WorkerHealth extends EngineState {
   /** It takes work, and can do it. */
   readonly ok: boolean;
-  /** `starting` until Temporal has answered for the first time; then the state the SDK gives (`RUNNING`, ...). */
-  readonly worker: string;
-  /** Whether it asks for workflow tasks and for activities. */
-  readonly polling: boolean;
-  readonly temporal: boolean;
+  /** Whether what hands out the work answers; under the name of the one that is used. */
+  readonly temporal?: boolean;
+  readonly bullmq?: boolean;
   readonly database: boolean;
 }
 
-/** @param worker gives the worker once there is one */
+/** @param state of whatever runs the steps */
 export async function workerHealth(
-  worker: () => Worker | undefined,
+  kind: "temporal" | "bullmq",
+  state: () => EngineState,
   queue: ImportQueue,
   backlog: BacklogReader,
 ): Promise<WorkerHealth> {
-  const [temporal, found] = await Promise.all([queue.health(), backlog.read()]);
-  const status = worker()?.getStatus();
-  const polling = status?.workflowPollerState === "POLLING" && status.activityPollerState === "POLLING";
+  const [{ ok: answers }, found] = await Promise.all([queue.health(), backlog.read()]);
+  const { worker, polling } = state();
   const database = found !== null;
   return {
-    ok: status?.runState === "RUNNING" && polling && temporal.ok && database,
-    worker: status?.runState ?? "starting",
+    ok: worker === "RUNNING" && polling && answers && database,
+    worker,
     polling,
-    temporal: temporal.ok,
+    [kind]: answers,
     database,
   };
 }

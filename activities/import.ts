@@ -6,8 +6,9 @@ import { outageOf } from "../services/import/waiting.js";
 import { withLogFields } from "../utils/logger.js";
 import type { Logger } from "../utils/logger.js";
 import type { ImportActivities, ImportRun } from "../workflows/contracts.js";
-import { ALARMING_ATTEMPT, toFailure } from "./failures.js";
+import { toFailure } from "./failures.js";
 import { startPulse } from "./pulse.js";
+import { ALARMING_ATTEMPT } from "./retrying.js";
 
 export interface ImportActivitiesDependencies {
   readonly steps: ImportSteps;

@@ -6,26 +6,20 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import type { WorkerOptions } from "@temporalio/worker";
 import type { Logger } from "../utils/logger.js";
-import type { WorkerActivities } from "../workflows/contracts.js";
+import type { EraseActivities, ImportActivities, SyncActivities } from "../workflows/contracts.js";
+import { ACTIVITY_SLOTS } from "./slots.js";
 
 export interface ImportWorkerOptions {
   readonly connection: NativeConnection;
   readonly namespace: string;
   readonly taskQueue: string;
-  readonly activities: WorkerActivities;
+  readonly activities: ImportActivities & EraseActivities & Partial<SyncActivities>;
   readonly heartbeatTimeoutMs: number;
   /** Time for activities to reach their next batch border once the process was asked to stop. */
   readonly stopMs: number;
   /** Prebuilt workflows; absent: `dist/workflow-bundle.js`, else they are bundled now. */
   readonly workflowBundle?: string | undefined;
 }
-
-/**
- * At most so many parts of all imports at once in this process; each may use two database connections. A part holds two
- * batches of plays: of Cyrillic names of ordinary length, none known yet, three parts fit into the 256 MB of heap that
- * the process is given, and six end it. One thread judges them all, so more at once would hardly be faster.
- */
-export const ACTIVITY_SLOTS = 3;
 
 export const workerIdentity = (): string => `playlog-worker@${hostname()}`;
 

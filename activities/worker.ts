@@ -1,6 +1,5 @@
 /** Entry point of the worker: settings, connections, activities, reconciler; and the way back in the opposite order. */
 import { setPriority } from "node:os";
-import type { Worker } from "@temporalio/worker";
 import { ConfigError, loadConfig } from "../config.js";
 import type { Config } from "../config.js";
 import { createDatabase } from "../db/knex.js";
@@ -9,35 +8,31 @@ import { migrationStatus } from "../db/migrate.js";
 import { addPoolMetrics } from "../db/poolMetrics.js";
 import { logStatements } from "../db/sqlLog.js";
 import { addSqlMetrics } from "../db/sqlMetrics.js";
-import { TemporalImportQueue } from "../services/import/queues/TemporalImportQueue.js";
+import { runIsOver } from "../services/import/jobs.js";
+import { openImportQueue } from "../services/import/queues/index.js";
 import type { StepsDependencies } from "../services/import/stepContext.js";
 import { createImportSteps } from "../services/import/steps.js";
 import { FileBlobStore } from "../services/storage/FileBlobStore.js";
 import { repeat } from "../services/upkeep.js";
 import { AccountEraser } from "../services/users/AccountEraser.js";
-import { onEndOfProcess, settingsOrExit } from "../utils/entryPoint.js";
+import { onEndOfProcess, settingsOrExit, StartupError } from "../utils/entryPoint.js";
 import { createLogger } from "../utils/logger.js";
 import type { Logger } from "../utils/logger.js";
 import { addProcessMetrics } from "../utils/metrics.js";
 import { OpsPortError, serveOps } from "../utils/opsServer.js";
 import type { OpsServer } from "../utils/opsServer.js";
 import { addBacklogMetrics, BacklogReader } from "./backlog.js";
-import { createEraseActivities } from "./erase.js";
+import { createEngine } from "./engine.js";
+import type { Engine } from "./engine.js";
 import { forgetCached } from "./forgetCached.js";
 import { workerHealth } from "./health.js";
 import type { WorkerHealth } from "./health.js";
-import { createImportActivities } from "./import.js";
-import { ACTIVITY_SLOTS, connectWithPatience, createImportWorker } from "./importWorker.js";
 import { WorkerMetrics } from "./metrics.js";
-import { observeActivities } from "./observeActivities.js";
 import { withLog } from "./observers.js";
-import { registerSearchAttributes } from "./searchAttributes.js";
+import { ACTIVITY_SLOTS } from "./slots.js";
 import { addSpoolMetrics } from "./spoolMetrics.js";
-import { installTemporalRuntime } from "./temporalRuntime.js";
-import type { TemporalMetrics } from "./temporalRuntime.js";
 import { upkeepTasks } from "./upkeep.js";
 
-const CONNECT_PATIENCE_MS = 5 * 60 * 1000;
 /** A batch is a second's work; a statement that takes this long is stuck. */
 const STATEMENT_TIMEOUT_MS = 60_000;
 /** Nobody waits for an answer of the worker: rather late than an import that has to begin its batch again. */
@@ -49,7 +44,13 @@ const CLOSING_MS = 1000;
 
 async function run(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
   const metrics = new WorkerMetrics();
-  const temporalMetrics = await installTemporalRuntime(log, config.ops.workerPort !== undefined);
+  const engine = await createEngine({
+    config,
+    log,
+    metrics,
+    stopMs: Math.max(0, config.shutdownGraceMs - CLOSING_MS),
+    workflowBundle: process.env["PLAYLOG_WORKFLOW_BUNDLE"],
+  });
   const database = createDatabase(config.database, {
     applicationName: "playlog-worker",
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
@@ -58,21 +59,15 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
   });
   logStatements(database, config.sqlLog, log);
   const blobs = new FileBlobStore(config.spoolDir);
-  const queue = new TemporalImportQueue({
-    ...config.temporal,
-    parallelParts: config.imports.parallelParts,
-    heartbeatTimeoutMs: config.imports.heartbeatTimeoutMs,
-    log,
-  });
-  let worker: Worker | undefined;
+  const queue = await openImportQueue(config, { log, isOver: (ref) => runIsOver(database.pool, ref) });
   const backlog = new BacklogReader(config.database);
   // Before anything can fail or wait: a worker that does not get on is what operators look for.
   const ops = await serveMetrics(config, {
     database,
     metrics,
-    temporalMetrics,
+    engine,
     backlog,
-    health: () => workerHealth(() => worker, queue, backlog),
+    health: () => workerHealth(config.queue.kind, () => engine.state(), queue, backlog),
   });
   try {
     const { pending } = await migrationStatus(config.database.url);
@@ -86,7 +81,6 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       observer: withLog(metrics, log),
       ...crashPoint(process.env["PLAYLOG_KILL_AT"]),
     });
-    const { outageRetryMs } = config.imports;
     const eraser = new AccountEraser({
       pool,
       queue,
@@ -94,26 +88,8 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       log,
       forgetCached: forgetCached(config.redis.url, log),
     });
-    const connection = await connectWithPatience(config.temporal.address, CONNECT_PATIENCE_MS, signal, log);
+    const running = await engine.start({ steps, eraser, queue }, signal);
     try {
-      await registerSearchAttributes(connection, config.temporal.namespace, log);
-      const created = await createImportWorker({
-        connection,
-        ...config.temporal,
-        activities: observeActivities(
-          {
-            ...createImportActivities({ steps, log, outageRetryMs }),
-            ...createEraseActivities({ eraser, log, outageRetryMs }),
-          },
-          metrics,
-        ),
-        heartbeatTimeoutMs: config.imports.heartbeatTimeoutMs,
-        stopMs: Math.max(0, config.shutdownGraceMs - CLOSING_MS),
-        workflowBundle: process.env["PLAYLOG_WORKFLOW_BUNDLE"],
-      });
-      worker = created;
-      signal.throwIfAborted();
-      signal.addEventListener("abort", () => created.shutdown());
       const deps = {
         pool,
         queue,
@@ -130,20 +106,19 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
         workerMetrics: metrics,
       });
       const upkeep = tasks.map((task) => repeat(task, reconciling.signal, log));
-      const working = created.run();
       process.send?.("ready");
       log.info("worker ready", {
-        taskQueue: config.temporal.taskQueue,
+        queue: config.queue.kind,
         metrics: ops === undefined ? null : `${ops.url}/metrics`,
       });
       try {
-        await working;
+        await running.ended;
       } finally {
         reconciling.abort();
         await Promise.all(upkeep);
       }
     } finally {
-      await connection.close();
+      await running.close();
     }
   } finally {
     await Promise.all([queue.close(), database.close()]);
@@ -155,7 +130,7 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
 async function serveMetrics(config: Config, sources: OpsSources): Promise<OpsServer | undefined> {
   const { host, workerPort: port } = config.ops;
   if (port === undefined) return undefined;
-  const { database, metrics, temporalMetrics, backlog, health } = sources;
+  const { database, metrics, engine, backlog, health } = sources;
   const { registry } = metrics;
   addProcessMetrics(registry);
   addPoolMetrics(registry, database);
@@ -166,7 +141,7 @@ async function serveMetrics(config: Config, sources: OpsSources): Promise<OpsSer
     { host, port, setting: "WORKER_OPS_PORT" },
     {
       metrics: async () => {
-        const [own, sdk] = await Promise.all([registry.metrics(), temporalMetrics()]);
+        const [own, sdk] = await Promise.all([registry.metrics(), engine.metrics()]);
         return `${own}${sdk ?? ""}`;
       },
       health,
@@ -177,7 +152,7 @@ async function serveMetrics(config: Config, sources: OpsSources): Promise<OpsSer
 interface OpsSources {
   readonly database: Database;
   readonly metrics: WorkerMetrics;
-  readonly temporalMetrics: TemporalMetrics;
+  readonly engine: Engine;
   readonly backlog: BacklogReader;
   readonly health: () => Promise<WorkerHealth>;
 }
@@ -218,7 +193,7 @@ try {
 } catch (error) {
   // Asked to stop while it was starting: that is no failure.
   if (!stopping.signal.aborted) {
-    if (error instanceof OpsPortError) console.error(error.message);
+    if (error instanceof OpsPortError || error instanceof StartupError) console.error(error.message);
     else log.error("worker failed", { error });
     process.exitCode = 1;
   }

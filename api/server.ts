@@ -8,10 +8,13 @@ import { DatabaseListener } from "../db/listener.js";
 import { migrationStatus } from "../db/migrate.js";
 import { logStatements } from "../db/sqlLog.js";
 import { loadSigningKeys } from "../services/auth/signingKeys.js";
+import { loadConnectionSecrets } from "../services/connections/secrets.js";
+import { assertKeysComplete } from "../services/connections/tokenKeys.js";
 import { RedisService } from "../services/cache/RedisService.js";
-import { TemporalImportQueue } from "../services/import/queues/TemporalImportQueue.js";
+import { runIsOver } from "../services/import/jobs.js";
+import { openImportQueue } from "../services/import/queues/index.js";
 import { FileBlobStore } from "../services/storage/FileBlobStore.js";
-import { onEndOfProcess, settingsOrExit } from "../utils/entryPoint.js";
+import { onEndOfProcess, settingsOrExit, StartupError } from "../utils/entryPoint.js";
 import { createLogger, type Logger } from "../utils/logger.js";
 import { addProcessMetrics } from "../utils/metrics.js";
 import { OpsPortError, serveOps, type OpsServer } from "../utils/opsServer.js";
@@ -22,26 +25,20 @@ import { serve } from "./httpServer.js";
 /** Time kept back from the grace period for closing connections after the last answer. */
 const CLOSING_MS = 1000;
 
-/** Thrown when there is nothing to debug, only something to do: its message is all that is printed. */
-class StartupError extends Error {}
-
 async function start(config: Config, log: Logger): Promise<() => Promise<boolean>> {
   await refusePendingMigrations(config);
   const database = createDatabase(config.database, { applicationName: "playlog-api" });
   logStatements(database, config.sqlLog, log);
   const redis = new RedisService({ url: config.redis.url, log });
   const listener = new DatabaseListener({ databaseUrl: config.database.url, log });
-  const queue = new TemporalImportQueue({
-    ...config.temporal,
-    parallelParts: config.imports.parallelParts,
-    heartbeatTimeoutMs: config.imports.heartbeatTimeoutMs,
-    log,
-  });
+  const queue = await openImportQueue(config, { log, isOver: (ref) => runIsOver(database.pool, ref) });
   const { jwtSecret, jwtPreviousSecrets } = config.auth;
   const keys = await loadSigningKeys(config.home, jwtSecret, jwtPreviousSecrets);
+  const secrets = await loadConnectionSecrets(config);
+  await assertKeysComplete(database.pool, secrets.keys);
   const blobs = new FileBlobStore(config.spoolDir);
   if (!config.limits.enabled) log.warn("RATE_LIMIT=off: nobody is limited in how often they ask");
-  const deps = composeServices({ config, database, redis, listener, queue, blobs, keys, log });
+  const deps = composeServices({ config, database, redis, listener, queue, blobs, keys, secrets, log });
   await Promise.all([redis.connect(), listener.start()]);
   const ops = await serveMetrics(config, deps.metrics.registry);
   const server = await serve(buildApp(deps), config.http.host, config.http.port);

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client, Connection } from "@temporalio/client";
 import { expect } from "chai";
-import { ACTIVITY_SLOTS } from "../../activities/importWorker.js";
+import { ACTIVITY_SLOTS } from "../../activities/slots.js";
 import { USER_PLAYS_LOCK } from "../../db/advisoryLocks.js";
 import { ImportService } from "../../services/import/ImportService.js";
 import { TemporalImportQueue } from "../../services/import/queues/TemporalImportQueue.js";
