@@ -1,5 +1,6 @@
 /** What a worker does beside its imports. A task of another kind adds a line to the list. */
 import { pruneEnded } from "../services/auth/prune.js";
+import { pruneStates } from "../services/connections/oauth/states.js";
 import { refreshPopularity } from "../services/catalog/popularity.js";
 import { deleteOrphanedUploads } from "../services/import/orphanedUploads.js";
 import { catchUpLinks } from "../services/import/linkUpkeep.js";
@@ -40,6 +41,11 @@ export const upkeepTasks = (deps: UpkeepDependencies): readonly UpkeepTask[] => 
     name: "deleting ended sessions and tokens",
     everyMs: PRUNE_INTERVAL_MS,
     run: () => pruneEnded(deps.pool),
+  },
+  {
+    name: "deleting begun authorizations",
+    everyMs: PRUNE_INTERVAL_MS,
+    run: () => pruneStates(deps.pool),
   },
   { name: "updating the search index", everyMs: SEARCH_INTERVAL_MS, run: searchUpkeep(deps.pool) },
   { name: "counting popularity", everyMs: POPULARITY_INTERVAL_MS, run: () => refreshPopularity(deps) },

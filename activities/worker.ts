@@ -8,6 +8,9 @@ import { migrationStatus } from "../db/migrate.js";
 import { addPoolMetrics } from "../db/poolMetrics.js";
 import { logStatements } from "../db/sqlLog.js";
 import { addSqlMetrics } from "../db/sqlMetrics.js";
+import { forgetConnections } from "../services/connections/forgetting.js";
+import { loadConnectionSecrets } from "../services/connections/secrets.js";
+import { assertKeysComplete } from "../services/connections/tokenKeys.js";
 import { runIsOver } from "../services/import/jobs.js";
 import { openImportQueue } from "../services/import/queues/index.js";
 import type { StepsDependencies } from "../services/import/stepContext.js";
@@ -73,6 +76,8 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
     const { pending } = await migrationStatus(config.database.url);
     if (pending.length > 0) throw new Error(`The database lacks ${pending.length} migration(s)`);
     const { pool } = database;
+    const secrets = await loadConnectionSecrets(config);
+    await assertKeysComplete(pool, secrets.keys);
     const steps = createImportSteps({
       pool,
       blobs,
@@ -87,6 +92,8 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       blobs,
       log,
       forgetCached: forgetCached(config.redis.url, log),
+      forgetConnections: (userId, before) =>
+        forgetConnections({ pool, queue, log, ...secrets }, userId, before),
     });
     const running = await engine.start({ steps, eraser, queue }, signal);
     try {

@@ -12,6 +12,10 @@ import type { SigningKeys } from "../services/auth/signingKeys.js";
 import { CacheVersions } from "../services/cache/CacheVersions.js";
 import { PageCache } from "../services/cache/PageCache.js";
 import type { RedisService } from "../services/cache/RedisService.js";
+import { Budget } from "../services/connections/budget.js";
+import { ConnectionService } from "../services/connections/ConnectionService.js";
+import { identifiersOf } from "../services/connections/providers/index.js";
+import type { ConnectionSecrets } from "../services/connections/secrets.js";
 import { HistoryEditor } from "../services/history/HistoryEditor.js";
 import { CatalogueService } from "../services/catalog/CatalogueService.js";
 import { HistoryService } from "../services/history/HistoryService.js";
@@ -42,6 +46,7 @@ export interface Connections {
   readonly queue: ImportQueue;
   readonly blobs: BlobStore;
   readonly keys: SigningKeys;
+  readonly secrets: ConnectionSecrets;
   readonly log: Logger;
 }
 
@@ -97,11 +102,27 @@ export function composeServices(connections: Connections): AppDeps {
     stats: new StatsService({ pool: database.pool, reads }),
     search: new SearchService({ reads, parallel: searchesAtOnce(config.database.poolMax) }),
     imports,
+    connections: connectionService(connections),
   };
 }
 
 /** The other connections are for what is quick. */
 const searchesAtOnce = (connections: number): number => Math.max(1, Math.floor(connections / 2));
+
+function connectionService({ config, database, redis, queue, secrets, log }: Connections): ConnectionService {
+  const { providers: settings, http, imports } = config;
+  const { fetch } = secrets;
+  return new ConnectionService({
+    ...secrets,
+    pool: database.pool,
+    queue,
+    log,
+    settings,
+    publicUrl: http.publicUrl,
+    batchRows: imports.batchRows,
+    identifiers: identifiersOf(settings, { fetch, budget: new Budget(redis) }),
+  });
+}
 
 function requestLimits({ config, redis, log }: Connections, metrics: ApiMetrics): RequestLimits | null {
   const { enabled, rates, trustedProxies } = config.limits;

@@ -8,6 +8,7 @@ import type { TokenScope, UserRole } from "../db/models/enums.js";
 import type { AuthService } from "../services/auth/AuthService.js";
 import type { PageCache } from "../services/cache/PageCache.js";
 import type { RedisService } from "../services/cache/RedisService.js";
+import type { ConnectionService } from "../services/connections/ConnectionService.js";
 import type { HistoryEditor } from "../services/history/HistoryEditor.js";
 import type { CatalogueService } from "../services/catalog/CatalogueService.js";
 import type { HistoryService } from "../services/history/HistoryService.js";
@@ -80,6 +81,7 @@ export interface AppDeps {
   readonly stats: StatsService;
   readonly search: SearchService;
   readonly imports: ImportService;
+  readonly connections: ConnectionService;
   readonly metrics: ApiMetrics;
   readonly log: Logger;
 }

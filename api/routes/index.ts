@@ -7,6 +7,8 @@ import { artistsRouter } from "./artists/artists.js";
 import * as artists from "./artists/schema.js";
 import { authRouter } from "./auth/auth.js";
 import * as auth from "./auth/schema.js";
+import { connectionsRouter } from "./connections/connections.js";
+import * as connections from "./connections/schema.js";
 import * as docs from "./docs/schema.js";
 import { healthRouter } from "./health/health.js";
 import * as health from "./health/schema.js";
@@ -36,6 +38,7 @@ export const resources: readonly Resource[] = [
   { endpoints: endpointsOf(artists), router: artistsRouter },
   { endpoints: endpointsOf(albums), router: albumsRouter },
   { endpoints: endpointsOf(imports), router: importsRouter },
+  { endpoints: endpointsOf(connections), router: connectionsRouter },
   { endpoints: endpointsOf(search), router: searchRouter },
   { endpoints: endpointsOf(stats), router: statsRouter },
   { endpoints: endpointsOf(health), router: healthRouter },

@@ -9,12 +9,12 @@ export interface Availability {
   readonly reason: string | null;
 }
 
-/** What to set up; ListenBrainz needs nothing. */
-const MISSING: Readonly<Record<ConnectionProvider, string | null>> = {
+/** What to set up. */
+const MISSING: Readonly<Record<ConnectionProvider, string>> = {
   spotify: "SPOTIFY_CLIENT_ID",
   apple: "APPLE_DEVELOPER_TOKEN, or APPLE_TEAM_ID, APPLE_KEY_ID and APPLE_PRIVATE_KEY",
   youtube: "GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET",
-  listenbrainz: null,
+  listenbrainz: "LISTENBRAINZ_URL",
   lastfm: "LASTFM_API_KEY",
 };
 

@@ -40,12 +40,19 @@ export async function forgetConnection(
   return true;
 }
 
-/** The same for all connections of a user. */
-export async function forgetConnections(deps: ForgettingDependencies, userId: string): Promise<void> {
+/** The same for all connections of a user. `before` is called before each: what it throws ends the loop. */
+export async function forgetConnections(
+  deps: ForgettingDependencies,
+  userId: string,
+  before: () => void,
+): Promise<void> {
   const { rows } = await deps.pool.query<{ id: string }>("select id from connections where user_id = $1", [
     userId,
   ]);
-  for (const { id } of rows) await forgetConnection(deps, { userId, id });
+  for (const { id } of rows) {
+    before();
+    await forgetConnection(deps, { userId, id });
+  }
 }
 
 interface GoneRow {

@@ -24,6 +24,8 @@ export interface EraserDependencies {
   readonly blobs: Pick<BlobStore, "delete">;
   /** Deletes what Redis keeps under keys that name any of these ids; false when Redis does not answer. */
   readonly forgetCached: (ids: readonly string[]) => Promise<boolean>;
+  /** Ends the connections to accounts at providers; calls `before` before each, and throws what it throws. */
+  readonly forgetConnections: (userId: string, before: () => void) => Promise<void>;
   readonly log: Logger;
   /** For tests. */
   readonly batchRows?: number;
@@ -79,6 +81,10 @@ export class AccountEraser {
   async erase(userId: string, work: Work): Promise<Erased> {
     if (!(await this.#isWanted(userId))) return { plays: 0, imports: 0, finished: true };
     await this.#forgetCached(userId);
+    await this.deps.forgetConnections(userId, () => {
+      work.signal.throwIfAborted();
+      work.heartbeat({ plays: 0 });
+    });
     const plays = await this.#deletePlays(userId, work);
     const imports = await this.#deleteImports(userId, work);
     for (const table of await this.#otherTables()) await this.#deleteRows(table, "user_id", userId, work);

@@ -5,6 +5,7 @@ import { contract, operationOf } from "../support/contract.js";
 import { expectStatus } from "../support/expectStatus.js";
 import { buildUser, type TestUser } from "../support/factories.js";
 import type { Answer } from "../support/http.js";
+import { startStandIn, type StandIn } from "../support/providers/standIn.js";
 
 const V1 = "/api/v1";
 const TIME = "2024-02-01T10:00:00Z";
@@ -12,13 +13,18 @@ const TIME = "2024-02-01T10:00:00Z";
 describe("every operation of the OpenAPI document", () => {
   let app: TestApp;
   let admin: TestUser;
+  let standIn: StandIn;
   const called = new Set<string>();
 
   before(async () => {
-    app = await startTestApp();
+    standIn = await startStandIn();
+    app = await startTestApp({ env: standIn.environment });
     admin = await buildUser(app);
   });
-  after(() => app.close());
+  after(async () => {
+    await app.close();
+    await standIn.stop();
+  });
 
   /** One request as the admin, or as `token` says, that must succeed. */
   async function call(method: string, path: string, json?: unknown, as = admin.accessToken): Promise<Answer> {
@@ -154,6 +160,19 @@ describe("every operation of the OpenAPI document", () => {
     await call("POST", `${at}/retry`);
     await set(id, "status = 'completed', finished_at = now()");
     await call("POST", `${at}/undo`);
+  });
+
+  it("is answered as it says: connections", async () => {
+    const at = `${V1}/connections`;
+    const { url } = (await call("POST", `${at}/spotify/authorize`)).body as { url: string };
+    const back = new URL((await fetch(url, { redirect: "manual" })).headers.get("location") ?? "");
+    await call("GET", `${at}/spotify/callback${back.search}`);
+    standIn.lastfm.scrobbles.set("ada", []);
+    const { body: made } = await call("POST", at, { provider: "lastfm", username: "ada" });
+    await call("PUT", `${at}/${made.id}/schedule`, { everyMinutes: 60, paused: true });
+    await call("POST", `${at}/${made.id}/sync`);
+    const { body: list } = await call("GET", at);
+    for (const { id } of list.data as { id: string }[]) await call("DELETE", `${at}/${id}`);
   });
 
   it("was called by now", () => {

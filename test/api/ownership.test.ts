@@ -60,8 +60,14 @@ describe("what belongs to an account", () => {
       await as.post("/api/v1/auth/tokens", { name: "script", scopes: ["read"] }),
     );
     const sessions = expectStatus(200, await as.get("/api/v1/auth/sessions"));
+    const connection = randomUUID();
+    await app.deps.database.pool.query(
+      "insert into connections (id, user_id, provider, account) values ($1, $2, 'listenbrainz', 'ada')",
+      [connection, owner.id],
+    );
     ids = {
       "/api/v1/listening-history": [String(listen.body.id), String(NO_SUCH_LISTEN)],
+      "/api/v1/connections": [connection, randomUUID()],
       "/api/v1/imports": [upload.body.id, randomUUID()],
       "/api/v1/auth/tokens": [token.body.id, randomUUID()],
       "/api/v1/auth/sessions": [sessions.body.data[0].id, randomUUID()],

@@ -8,6 +8,8 @@ import { createImportWorker } from "../../activities/importWorker.js";
 import { registerSearchAttributes } from "../../activities/searchAttributes.js";
 import { NO_OBSERVER } from "../../services/import/observer.js";
 import { createImportSteps } from "../../services/import/steps.js";
+import { forgetConnections } from "../../services/connections/forgetting.js";
+import { loadConnectionSecrets } from "../../services/connections/secrets.js";
 import { FileBlobStore } from "../../services/storage/FileBlobStore.js";
 import { AccountEraser } from "../../services/users/AccountEraser.js";
 import { json, LIMITS, plays, quietLog } from "../services/import/importing.js";
@@ -41,6 +43,7 @@ describe("DELETE /users/me", function () {
     await registerSearchAttributes(native, "default", quietLog);
     const { database, redis, queue, config } = app.deps;
     const blobs = new FileBlobStore(config.spoolDir);
+    const secrets = await loadConnectionSecrets(config);
     const eraser = new AccountEraser({
       pool: database.pool,
       blobs,
@@ -53,6 +56,8 @@ describe("DELETE /users/me", function () {
         },
       },
       log: quietLog,
+      forgetConnections: (userId, before) =>
+        forgetConnections({ ...app.deps, ...secrets, pool: database.pool }, userId, before),
       forgetCached: (ids) => redis.deleteNaming(ids),
     });
     const steps = createImportSteps({

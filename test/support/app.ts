@@ -18,6 +18,7 @@ import { DatabaseListener } from "../../db/listener.js";
 import { logStatements } from "../../db/sqlLog.js";
 import { loadSigningKeys, type SigningKeys } from "../../services/auth/signingKeys.js";
 import { RedisService } from "../../services/cache/RedisService.js";
+import { loadConnectionSecrets } from "../../services/connections/secrets.js";
 import type { ImportQueue } from "../../services/import/ImportQueue.js";
 import { TemporalImportQueue } from "../../services/import/queues/TemporalImportQueue.js";
 import type { BlobStore } from "../../services/storage/BlobStore.js";
@@ -91,6 +92,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     blobs: options.blobs ?? new FileBlobStore(config.spoolDir),
     keys:
       options.keys ?? (await loadSigningKeys(home, config.auth.jwtSecret, config.auth.jwtPreviousSecrets)),
+    secrets: await loadConnectionSecrets(config),
     log,
   });
   const client = new Redis(stack.redisUrl, { lazyConnect: true });

@@ -13,7 +13,7 @@ import { UnauthorizedError } from "../../../utils/errors.js";
 import type { AppContext, AppDeps } from "../../types.js";
 import { announcedBytes, receiveUpload } from "../../upload/receive.js";
 import type { UploadLimits } from "../../upload/types.js";
-import { checkRange, mergeOptions, OPTION_NAMES } from "./options.js";
+import { checkRange, mergeOptions, OPTION_NAMES } from "../../upload/options.js";
 import { presentImport } from "./presenter.js";
 import type { CreateImportQuery } from "./schema.js";
 

@@ -4,7 +4,7 @@ import { LEDGER_REASONS, LEDGER_VERDICTS, type LedgerVerdict } from "../../../se
 import { endpoint, streamBody } from "../../middleware/endpoint.js";
 import { component } from "../../openapi/components.js";
 import { cursor, id, pageSize, text, uuid } from "../../schemas.js";
-import { uploadOptions, type UploadOptions } from "./options.js";
+import { uploadOptions, type UploadOptions } from "../../upload/options.js";
 
 const PATH = "/api/v1/imports";
 const ONE = `${PATH}/:id`;
@@ -142,6 +142,7 @@ export const createImport = endpoint({
     "text/csv": binary,
     "text/html": binary,
     "application/gzip": binary,
+    "application/x-tar": binary,
     "application/octet-stream": binary,
     "multipart/form-data": {
       type: "object",
@@ -161,7 +162,7 @@ export const createImport = endpoint({
     408: "The upload arrives too slowly",
     409: "A request with this Idempotency-Key is still being answered",
     413: "The upload is larger than the limit, or a form has several files",
-    415: "The file is no ZIP archive, no gzip file and no text",
+    415: "The file is no ZIP or tar archive, no gzip file and no text",
     422: "This Idempotency-Key was used with another upload",
     429:
       "`too_many_uploads`: too many at once, or in 24 hours; `upload_quota`: your uploads that are kept take all the " +

@@ -11,6 +11,7 @@ import { createDatabase } from "../../../db/knex.js";
 import { DatabaseListener } from "../../../db/listener.js";
 import { ListeningHistory } from "../../../db/models/ListeningHistory.js";
 import { loadSigningKeys } from "../../../services/auth/signingKeys.js";
+import { loadConnectionSecrets } from "../../../services/connections/secrets.js";
 import { RedisService } from "../../../services/cache/RedisService.js";
 import {
   HistoryService,
@@ -90,6 +91,7 @@ const deps = composeServices({
   queue: new TemporalImportQueue({ ...config.temporal, parallelParts, heartbeatTimeoutMs, log }),
   blobs: new FileBlobStore(config.spoolDir),
   keys: await loadSigningKeys(config.home, config.auth.jwtSecret),
+  secrets: await loadConnectionSecrets(config),
   log,
 });
 await Promise.all([redis.connect(), listener.start()]);

@@ -117,8 +117,8 @@ async function ask(
 function read(provider: string, answer: ProviderResponse): TokenAnswer {
   const { status } = answer;
   if (status === 200) {
-    const { value, error } = tokenAnswer.validate(answer.json(), { convert: false });
-    if (error === undefined) return value;
+    const result = tokenAnswer.validate(answer.json(), { convert: false });
+    if (result.error === undefined) return result.value;
     throw new ProviderError(`${provider} answered with something that is no token`, true);
   }
   if (status >= 500) throw new ProviderError(`${provider} answered with ${status}`, true);

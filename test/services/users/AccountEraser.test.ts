@@ -23,6 +23,7 @@ describe("services/users/AccountEraser", function () {
   let away: TemporalImportQueue;
   let eraser: AccountEraser;
   const forgotten: string[][] = [];
+  const disconnected: string[] = [];
 
   const queueAt = (address: string): TemporalImportQueue =>
     new TemporalImportQueue({
@@ -55,6 +56,10 @@ describe("services/users/AccountEraser", function () {
       queue,
       log: quietLog,
       batchRows: BATCH_ROWS,
+      forgetConnections: (userId) => {
+        disconnected.push(userId);
+        return Promise.resolve();
+      },
       forgetCached: (ids) => {
         forgotten.push([...ids]);
         return Promise.resolve(redis);
@@ -101,6 +106,7 @@ describe("services/users/AccountEraser", function () {
     expect(await tracesOf(pool(), words)).to.deep.equal({});
     const gone = own.rows.map(({ blob_key }) => blob_key);
     expect(await blobs()).to.have.members(before.blobs.filter((key) => !gone.includes(key)));
+    expect(disconnected).to.deep.equal([user]);
     expect(forgotten.at(-1)).to.include.members([user, own.rows.at(-1)!.id]);
     expect(await digestOf(pool(), other)).to.deep.equal(before.plays);
     expect((await tracesOf(pool(), [other]))["import_jobs"]).to.equal(3);

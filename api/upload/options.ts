@@ -1,11 +1,11 @@
 /** What a client may ask of an import, in the query string or in the fields of a form. */
 import Joi from "joi";
-import { SOURCE_FILTERS } from "../../../services/history/sources.js";
-import type { ImportOptions } from "../../../services/import/jobs.js";
-import { isImportableSource } from "../../../services/import/prepare.js";
-import { type ErrorDetail, ValidationError } from "../../../utils/errors.js";
-import { validate } from "../../middleware/validation.js";
-import { instant, queryFlag } from "../../schemas.js";
+import { SOURCE_FILTERS } from "../../services/history/sources.js";
+import type { ImportOptions } from "../../services/import/jobs.js";
+import { isImportableSource } from "../../services/import/prepare.js";
+import { type ErrorDetail, ValidationError } from "../../utils/errors.js";
+import { validate } from "../middleware/validation.js";
+import { instant, queryFlag } from "../schemas.js";
 
 export interface UploadOptions {
   readonly source?: string;
