@@ -41,7 +41,7 @@ export class FileIntake extends Transform {
       const message = "The file is empty";
       done(new ValidationError(message, [{ path: "file", code: "empty_file", message }], "empty_file"));
     } else if (kindOf(beginning.subarray(0, SAMPLE_BYTES)) === "other") {
-      done(new UnsupportedMediaTypeError("The file is no ZIP archive, no gzip file and no text"));
+      done(new UnsupportedMediaTypeError("The file is no ZIP or tar archive, no gzip file and no text"));
     } else {
       done(null, beginning);
     }

@@ -2,7 +2,9 @@
  * What the first bytes of a file say it can be. Only what certainly holds no history is told apart here; which
  * format a text or an archive has is for the import to find out.
  */
-export type ContentKind = "zip" | "gzip" | "text" | "other";
+import { containerKindOf } from "../../services/import/reading/container.js";
+
+export type ContentKind = "zip" | "gzip" | "tar" | "text" | "other";
 
 /** How many bytes are looked at. */
 export const SAMPLE_BYTES = 1024;
@@ -24,6 +26,7 @@ const SIGNATURES: readonly (readonly [ContentKind, Buffer])[] = [
 export function kindOf(sample: Buffer): ContentKind {
   const known = SIGNATURES.find(([, bytes]) => sample.subarray(0, bytes.length).equals(bytes));
   if (known !== undefined) return known[0];
+  if (containerKindOf(sample) === "tar") return "tar";
   return countControls(sample) > sample.length * CONTROL_SHARE ? "other" : "text";
 }
 

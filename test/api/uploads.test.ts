@@ -1,8 +1,10 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
+import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
+import { pack } from "tar-stream";
 import { startTestApp, type TestApp } from "../support/app.js";
 import { expectStatus } from "../support/expectStatus.js";
 import { buildUser, type TestUser } from "../support/factories.js";
@@ -102,6 +104,18 @@ describe("POST /imports", () => {
     ]) {
       expectStatus(202, await sendRaw(content(), { type }));
     }
+  });
+
+  it("takes a tar archive that is not packed, by its content", async () => {
+    const archive = pack();
+    archive.entry({ name: "a.json" }, content());
+    archive.finalize();
+    const bytes = await buffer(archive);
+    for (const type of ["application/x-tar", "application/octet-stream"]) {
+      expectStatus(type === "application/x-tar" ? 202 : 200, await sendRaw(bytes, { type }));
+    }
+    bytes.write("x", 150); // a tar archive no more, nor a text
+    expectStatus(415, await sendRaw(bytes, { type: "application/x-tar" }));
   });
 
   it("takes the same upload for the first while that is open, however it is sent", async () => {

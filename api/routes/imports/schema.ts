@@ -4,7 +4,7 @@ import { LEDGER_REASONS, LEDGER_VERDICTS, type LedgerVerdict } from "../../../se
 import { endpoint, streamBody } from "../../middleware/endpoint.js";
 import { component } from "../../openapi/components.js";
 import { cursor, id, pageSize, text, uuid } from "../../schemas.js";
-import { uploadOptions, type UploadOptions } from "../../upload/options.js";
+import { uploadOptions, type UploadOptions } from "./options.js";
 
 const PATH = "/api/v1/imports";
 const ONE = `${PATH}/:id`;

@@ -73,9 +73,9 @@ async function* gunzip(reader: BlobReader, limits: ReadLimits): AsyncGenerator<B
       throw new ImportError("archive_limit", `The file is packed in more than ${MAX_MEMBERS} pieces`);
     const start = await readHeader(reader, at);
     if (start === null) {
-      throw member === 0
-        ? new ImportError("entry_corrupt", "The header of the packed file is damaged")
-        : new ImportError("entry_corrupt", "There is more data after the end of the packed file");
+      if (member === 0) throw new ImportError("entry_corrupt", "The header of the packed file is damaged");
+      if (await isPadding(reader, at)) return;
+      throw new ImportError("entry_corrupt", "There is more data after the end of the packed file");
     }
     const inflating = inflateRange(reader, start, reader.sizeBytes);
     let size = 0;
@@ -109,6 +109,13 @@ async function* gunzip(reader: BlobReader, limits: ReadLimits): AsyncGenerator<B
       throw new ImportError("entry_corrupt", "The checksum of the packed file is wrong");
     at = end + TRAILER_BYTES;
   }
+}
+
+/** Tapes, and tools that write as if to one, fill the last block with zeros. */
+async function isPadding(reader: BlobReader, from: number): Promise<boolean> {
+  for await (const piece of reader.createReadStream(from) as AsyncIterable<Buffer>)
+    if (piece.some((byte) => byte !== 0)) return false;
+  return true;
 }
 
 /** Where the packed data begins; null when there is no header of this kind. Throws `file_truncated`. */

@@ -97,7 +97,7 @@ export async function planUpload(
     }
   }
   const [only] = files;
-  const isOneFile = outermost.kind !== "zip" && only?.number === 0;
+  const isOneFile = outermost.kind !== "zip" && outermost.kind !== "tar" && only?.number === 0;
   return {
     kind: isOneFile ? "loose" : "archive",
     files: files.sort((a, b) => a.number - b.number),
@@ -111,10 +111,14 @@ async function openOutermost(
   signal: AbortSignal | undefined,
 ): Promise<PlannedContainer> {
   const found = { prefix: "", base: 0, within: null };
+  const head = await readExactly(upload, 0, Math.min(PEEK_BYTES, upload.sizeBytes));
+  const kind = containerKindOf(head);
+  // Before the end is looked at: it may be that of a ZIP file which is the last one of the archive.
+  if (kind === "tar")
+    return { ...found, kind: "tar", container: await openTar(upload, limits, signal), depth: 1 };
   const zip = await readZipDirectory(upload, limits);
   if (zip !== null) return { ...found, kind: "zip", container: zipContainer(zip, limits), depth: 1 };
-  const head = await readExactly(upload, 0, Math.min(PEEK_BYTES, upload.sizeBytes));
-  if (containerKindOf(head) === "gzip")
+  if (kind === "gzip")
     return { ...found, kind: "gzip", container: await openGzip(upload, filename, limits, signal), depth: 1 };
   return { ...found, kind: "loose", container: looseContainer(upload, filename, limits), depth: 0 };
 }
@@ -178,7 +182,7 @@ async function openZip(reader: BlobReader, limits: ReadLimits): Promise<Containe
   return zipContainer(zip, limits);
 }
 
-/** An upload that is neither ZIP nor gzip: a container of itself. */
+/** An upload that is neither ZIP, tar nor gzip: a container of itself. */
 function looseContainer(upload: BlobReader, filename: string, limits: ReadLimits): Container {
   const { sizeBytes } = upload;
   const problem =

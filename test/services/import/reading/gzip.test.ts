@@ -84,11 +84,19 @@ describe("reading a gzip file", () => {
   });
 
   it("loses nothing to garbage behind the end, and says that it is there", async () => {
-    for (const garbage of ["x", "\0\0\0\0", "garbage ".repeat(20_000), "\u001f"]) {
+    for (const garbage of ["x", "\0\0\0\0x", "garbage ".repeat(20_000), "\u001f"]) {
       const bytes = Buffer.concat([gzipSync(LIST), Buffer.from(garbage)]);
       const found = await broken((await only(bytes)).entry);
       expect(found.bytes.equals(LIST)).to.equal(true);
       expect(found.code).to.equal(garbage === "\u001f" ? "file_truncated" : "entry_corrupt");
+    }
+  });
+
+  it("takes zeros behind the end for padding", async () => {
+    for (const zeros of [1, 9, 70_000]) {
+      const { entry } = await only(Buffer.concat([gzipSync(LIST), Buffer.alloc(zeros)]));
+      expect((await readAll(await entry.open())).equals(LIST)).to.equal(true);
+      expect(entry).to.include({ sizeBytes: LIST.length, problem: null });
     }
   });
 

@@ -2,6 +2,7 @@ import { expect } from "chai";
 import { gzipSync } from "node:zlib";
 import { pack, type Header } from "tar-stream";
 import type { Upload, UploadEntry } from "../../../../services/import/reading/upload.js";
+import { rejection } from "../../../support/rejection.js";
 import { buildZip, LIMITS, memoryBlob, memoryNested, openUpload, readAll } from "./support.js";
 
 interface TarFile extends Pick<Header, "name"> {
@@ -68,6 +69,37 @@ describe("tar archives", () => {
       [4, "export.tar/Takeout/link", "entry_unsupported"],
       [6, "export.tar/Takeout/empty.json", ""],
     ]);
+  });
+
+  it("that are not packed are opened by content as well, whatever their last file looks like", async () => {
+    const inner = buildZip([{ name: "deep.json", data: "[2]" }]);
+    const bytes = await tar([
+      { name: "Takeout/", type: "directory" },
+      { name: "Takeout/a.json", data: "[1]" },
+      { name: "last.zip", data: inner },
+    ]);
+    for (const name of ["export.tar", "export.json", null]) {
+      const upload = await open(bytes, name);
+      expect(upload.kind).to.equal("archive");
+      expect(await contents(upload)).to.deep.equal([
+        [1, "Takeout/a.json", "[1]"],
+        [3, "last.zip/deep.json", "[2]"],
+      ]);
+    }
+    const single = await open(await tar([{ name: "a.json", data: "[1]" }]));
+    expect(single.kind, "also with one file").to.equal("archive");
+    for (const [broken, code] of [
+      [bytes.subarray(0, 1100), "file_truncated"],
+      [await tar([{ name: "../evil.json", data: "[]" }]), "unsafe_archive"],
+    ] as const) {
+      expect(await rejection(open(broken))).to.have.property("code", code);
+    }
+  });
+
+  it("with zeros behind their end are whole: packed tapes are padded", async () => {
+    const packed = await tgz([{ name: "a.json", data: "[1]" }]);
+    const padded = Buffer.concat([packed, Buffer.alloc(10_240 - (packed.length % 10_240))]);
+    expect(await contents(await open(padded))).to.deep.equal([[1, "takeout.tgz/a.json", "[1]"]]);
   });
 
   it("inside ZIP files, and with ZIP files in them, are opened to the same depth as any archive", async () => {
