@@ -48,10 +48,12 @@ export async function startApp(
 ): Promise<App> {
   const home = homeOf(env);
   makeHome(home);
-  const bundling = cachedWorkflowBundle(cacheFolder(env));
+  const withTemporal = env["IMPORT_QUEUE"] !== "bullmq";
+  const bundling = withTemporal ? cachedWorkflowBundle(cacheFolder(env)) : Promise.resolve(undefined);
   bundling.catch(() => undefined); // awaited below
   const stack = await startStack({
     folder: serversOf(home),
+    servers: withTemporal ? ["postgres", "redis", "temporal"] : ["postgres", "redis"],
     fsync: true,
     ports: SERVER_PORTS,
     env,

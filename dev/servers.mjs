@@ -2,7 +2,10 @@
 import { connect } from "node:net";
 import path from "node:path";
 
-/** Without persistence: Redis is a cache here, and the files of Redis and Valkey do not fit each other. */
+/**
+ * Without persistence: nothing is kept in Redis alone, and the files of Redis and Valkey do not fit each other. What the
+ * cache puts there expires; jobs of BullMQ do not, and must not be evicted.
+ */
 export function redisServer({ folder, port, found, logFile }) {
   return {
     name: "redis",
@@ -20,7 +23,7 @@ export function redisServer({ folder, port, found, logFile }) {
       "--maxmemory",
       "256mb",
       "--maxmemory-policy",
-      "allkeys-lru",
+      "volatile-lru",
       "--dir",
       folder,
     ],

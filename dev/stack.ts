@@ -17,7 +17,7 @@ const STOP_TIMEOUT_MS = 14_000;
 
 export type ServerName = "postgres" | "redis" | "temporal";
 
-/** Where the three servers answer; `temporalUiUrl` is unknown for a Temporal that was given. */
+/** Where the servers answer, empty for one that is not used; `temporalUiUrl` is unknown for a Temporal that was given. */
 export interface StackAddresses {
   /** Embedded: a superuser's URL of the database `postgres`. */
   readonly databaseUrl: string;
@@ -29,6 +29,8 @@ export interface StackAddresses {
 export interface StackOptions {
   /** Where state is kept between runs; absent: a temporary folder, removed at the end. */
   readonly folder?: string;
+  /** All three unless said otherwise. */
+  readonly servers?: readonly ServerName[];
   /** False lets PostgreSQL skip flushing to disk: right for tests, wrong for data and for measurements. */
   readonly fsync: boolean;
   /** Ports to try first; absent: random free ones. */
@@ -71,7 +73,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     redis: setting(options.env, "REDIS_URL"),
     temporal: setting(options.env, "TEMPORAL_ADDRESS"),
   };
-  const names: readonly ServerName[] = ["postgres", "redis", "temporal"];
+  const names = options.servers ?? (["postgres", "redis", "temporal"] as const);
   const embedded = names.filter((name) => given[name] === undefined);
   const throwaway = options.folder === undefined;
   const folder = path.resolve(options.folder ?? mkdtempSync(path.join(tmpdir(), "playlog-stack-")));

@@ -6,6 +6,9 @@ import path from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ImportService } from "../../services/import/ImportService.js";
+import type { ImportQueue } from "../../services/import/ImportQueue.js";
+import { runIsOver } from "../../services/import/jobs.js";
+import { BullImportQueue } from "../../services/import/queues/BullImportQueue.js";
 import { TemporalImportQueue } from "../../services/import/queues/TemporalImportQueue.js";
 import type { ImportJobView } from "../../services/import/views.js";
 import { FileBlobStore } from "../../services/storage/FileBlobStore.js";
@@ -17,7 +20,7 @@ import { quietLog } from "../services/import/importing.js";
 
 export interface RealWorker {
   readonly service: ImportService;
-  readonly queue: TemporalImportQueue;
+  readonly queue: ImportQueue;
   readonly blobs: FileBlobStore;
   readonly spoolDir: string;
   readonly taskQueue: string;
@@ -39,6 +42,10 @@ export const CLOSED = ["completed", "completed_with_errors", "failed", "cancelle
 export interface RealWorkerOptions {
   readonly databaseUrl?: string;
   readonly temporalAddress?: string;
+  /** BullMQ in this Redis in place of Temporal, of which nobody is told then. */
+  readonly bullRedisUrl?: string;
+  /** How long the minutes of schedules are that are made through `queue`. */
+  readonly scheduleMinuteMs?: number;
   readonly batchRows?: number;
   readonly heartbeatTimeoutMs?: number;
 }
@@ -54,14 +61,35 @@ export async function createRealWorker(
   const taskQueue = `test-${randomUUID()}`;
   const temporalAddress = options.temporalAddress ?? stack.temporalAddress;
   const heartbeatTimeoutMs = options.heartbeatTimeoutMs ?? 2000;
-  const queue = new TemporalImportQueue({
-    address: temporalAddress,
-    namespace: "default",
-    taskQueue,
-    parallelParts: 2,
-    heartbeatTimeoutMs,
-    log: quietLog,
-  });
+  const { bullRedisUrl, scheduleMinuteMs } = options;
+  const queue: ImportQueue =
+    bullRedisUrl === undefined
+      ? new TemporalImportQueue({
+          address: temporalAddress,
+          namespace: "default",
+          taskQueue,
+          parallelParts: 2,
+          heartbeatTimeoutMs,
+          scheduleMinuteMs,
+          log: quietLog,
+        })
+      : await BullImportQueue.open({
+          name: taskQueue,
+          redisUrl: bullRedisUrl,
+          isOver: (ref) => runIsOver(db.database.pool, ref),
+          scheduleMinuteMs,
+          log: quietLog,
+        });
+  const queueEnv: Readonly<Record<string, string>> =
+    bullRedisUrl === undefined
+      ? { TEMPORAL_ADDRESS: temporalAddress, TEMPORAL_TASK_QUEUE: taskQueue }
+      : {
+          IMPORT_QUEUE: "bullmq",
+          BULL_QUEUE: taskQueue,
+          BULL_REDIS_URL: bullRedisUrl,
+          TEMPORAL_ADDRESS: "",
+          PLAYLOG_WORKFLOW_BUNDLE: "",
+        };
   const service = new ImportService({
     pool: db.database.pool,
     queue,
@@ -81,13 +109,12 @@ export async function createRealWorker(
       const worker = await startEntry("activities/worker.ts", {
         DATABASE_URL: options.databaseUrl ?? db.url,
         REDIS_URL: stack.redisUrl,
-        TEMPORAL_ADDRESS: temporalAddress,
-        TEMPORAL_TASK_QUEUE: taskQueue,
         PLAYLOG_HOME: home,
         PLAYLOG_WORKFLOW_BUNDLE: stack.workflowBundle,
         IMPORT_HEARTBEAT_TIMEOUT_MS: String(heartbeatTimeoutMs),
         RECONCILE_INTERVAL_MS: "500",
         LOG_LEVEL: "info",
+        ...queueEnv,
         ...env,
       });
       workers.push(worker);

@@ -1,0 +1,142 @@
+/** Imports on BullMQ with the worker's own process, in a Redis of the test. No process is told of any Temporal. */
+import { once } from "node:events";
+import { expect } from "chai";
+import { requestErase } from "../../services/users/erasing.js";
+import { outcomeOf, undisturbed } from "../faults/outcome.js";
+import type { Outcome } from "../faults/outcome.js";
+import { digestOf, json, play, plays, podcast, quietLog } from "../services/import/importing.js";
+import { createTestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
+import type { RunningEntry } from "../support/processes.js";
+import { startRedis } from "../support/servers.js";
+import type { OwnServer } from "../support/servers.js";
+import { until } from "../support/until.js";
+import { insertUser } from "../support/users.js";
+import { zip } from "../support/zip.js";
+import { createRealWorker } from "./realWorker.js";
+import type { RealWorker } from "./realWorker.js";
+
+/** 1,060 records in 11 batches of two files, with repeats inside and across them, a podcast and a broken record. */
+const UPLOAD = zip([
+  { name: "a.json", data: json([...plays(500), ...plays(60, 440), podcast(1), { ...play(1), ts: "?" }]) },
+  { name: "b.json", data: json(plays(498, 400)) },
+]);
+
+describe("imports on BullMQ", function () {
+  this.timeout(60_000);
+  let db: TestDatabase;
+  let redis: OwnServer;
+  let real: RealWorker;
+  let worker: RunningEntry;
+  let calm: Outcome;
+
+  before(async () => {
+    [db, redis] = await Promise.all([createTestDatabase(), startRedis()]);
+    real = await createRealWorker(db, {
+      bullRedisUrl: redis.url,
+      scheduleMinuteMs: 1000,
+      heartbeatTimeoutMs: 1000,
+    });
+    calm = await undisturbed(pool(), UPLOAD);
+    expect(calm.counts).to.deep.include({ read: 1060, inserted: 898, rejected: 1, skipped: 1 });
+  });
+  after(async () => {
+    await real.close();
+    await Promise.all([redis.close(), db.drop()]);
+  });
+
+  const pool = () => db.database.pool;
+  const start = (env: Readonly<Record<string, string>> = {}) =>
+    real.start({ IMPORT_OUTAGE_RETRY_MS: "200", ...env });
+  const rows = async (user: string) => (await digestOf(pool(), user)).rows;
+  const inspect = (id: string) => real.queue.inspect({ kind: "import", importId: id, attempt: 1 });
+  const over = (id: string) => until("the run is over", async () => (await inspect(id)) !== "open");
+  async function accepted(upload: Buffer = UPLOAD) {
+    const user = await insertUser(pool());
+    return { user, id: (await real.accept(user, upload)).id };
+  }
+  async function parked(id: string): Promise<void> {
+    await until("the run waits", async () => {
+      const found = await pool().query("select from import_jobs where id = $1 and parked_at is not null", [
+        id,
+      ]);
+      return found.rows.length === 1;
+    });
+  }
+
+  it("waits while it is paused, stops when it is cancelled, and goes on after the worker was killed", async () => {
+    const [one, two] = [await accepted(), await accepted()];
+    for (const { user, id } of [one, two]) {
+      await real.service.pause(user, id);
+      expect(await inspect(id)).to.equal("open"); // enqueued before it was paused
+    }
+    const doomed = await start({ PLAYLOG_KILL_AT: "0:3:before-commit" });
+    await Promise.all([parked(one.id), parked(two.id)]);
+    await real.service.cancel(two.user, two.id);
+    await real.settled(two.user, two.id, ["cancelled"]);
+    expect(await rows(one.user)).to.equal(0);
+
+    const death = once(doomed.child, "exit") as Promise<[number | null, string | null]>;
+    await real.service.resume(one.user, one.id);
+    expect((await death)[1]).to.equal("SIGKILL");
+    expect((await real.service.find(one.user, one.id)).counts.read).to.be.within(1, 1059);
+    worker = await start();
+    await real.settled(one.user, one.id);
+    expect(await outcomeOf(pool(), one.id)).to.deep.equal(calm);
+    expect(await rows(two.user)).to.equal(0);
+  });
+
+  it("is handed on by a worker that is told to stop, and says how each run ended", async () => {
+    const { user, id } = await accepted();
+    await until("it has begun", async () => (await real.service.find(user, id)).counts.read > 0);
+    expect(await worker.stop("SIGTERM")).to.equal(0);
+    expect(await inspect(id)).to.be.oneOf(["open", "completed"]);
+    const bad = await accepted(zip([{ name: "notes.txt", data: Buffer.from("nothing of ours") }]));
+    await start();
+    await real.settled(user, id);
+    expect(await outcomeOf(pool(), id)).to.deep.equal(calm);
+    expect((await real.settled(bad.user, bad.id)).error?.code).to.equal("no_known_files");
+    await Promise.all([over(id), over(bad.id)]);
+    expect([await inspect(id), await inspect(bad.id)]).to.deep.equal(["completed", "failed"]);
+
+    await real.service.undo(user, id);
+    await real.settled(user, id, ["undone"]);
+    expect(await rows(user)).to.equal(0);
+  });
+
+  it("starts again what Redis has lost, and never what has ended", async () => {
+    const ended = await accepted();
+    await real.settled(ended.user, ended.id);
+    const holder = await pool().connect();
+    const { user, id } = await accepted();
+    try {
+      // Nobody commits a batch of this user while it is held: the import is under way when Redis loses it.
+      await holder.query("select pg_advisory_lock(hashtextextended('playlog user ' || $1::text, 0))", [user]);
+      await until("it is under way", async () => (await real.service.find(user, id)).status === "running");
+      await redis.kill();
+      await redis.start();
+    } finally {
+      await holder.query("select pg_advisory_unlock_all()");
+      holder.release();
+    }
+    await real.settled(user, id);
+    expect(await outcomeOf(pool(), id)).to.deep.equal(calm);
+
+    expect(await inspect(ended.id)).to.equal("missing");
+    const again = { importId: ended.id, attempt: 1, userId: ended.user } as const;
+    expect(await real.queue.enqueue({ kind: "import", ...again, provider: null, jobKind: "file" })).to.equal(
+      "exists",
+    );
+    expect(await outcomeOf(pool(), ended.id)).to.deep.equal(calm);
+  });
+
+  it("erases an account with all that is under way", async () => {
+    const { user } = await accepted();
+    await requestErase({ pool: pool(), queue: real.queue, log: quietLog }, user);
+    await until("the account is gone", async () => {
+      const found = await pool().query("select from users where id = $1", [user]);
+      return found.rows.length === 0;
+    });
+    expect(await rows(user)).to.equal(0);
+  });
+});
