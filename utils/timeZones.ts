@@ -108,9 +108,28 @@ export function startOfDay(day: DayNumber, timeZone: string): number {
 /** Clocks are nowhere put twice within so short a time. */
 const STEADY_MS = 7 * DAY_MS;
 
-/** Offsets of many instants in rising order: a few looks at the zone for each week, not one for each instant. */
+/** Longest first: a year has some fifty, of which two have a change. */
+const SPANS_MS = [STEADY_MS, DAY_MS];
+/** Spans of which it is remembered whether clocks are put in them, about 50 bytes each. */
+const MAX_SPANS = 100_000;
+const spans = new Map<string, number | null>();
+
+/** The offset that holds in all of this span, `index` spans after 1970; null when it is not one. */
+function steadyOffset(spanMs: number, index: number, timeZone: string): number | null {
+  const key = `${spanMs} ${index} ${timeZone}`;
+  const known = spans.get(key);
+  if (known !== undefined) return known;
+  const offset = offsetAt(index * spanMs, timeZone);
+  const steady = offsetAt((index + 1) * spanMs, timeZone) === offset ? offset : null;
+  if (spans.size >= MAX_SPANS) spans.clear();
+  spans.set(key, steady);
+  return steady;
+}
+
+/** Offsets of many instants in rising order: a look at what is known of each week, not at the zone for each instant. */
 export class OffsetClock {
   #from = Infinity;
+  /** Exclusive. */
   #until = -Infinity;
   #offset = 0;
 
@@ -118,16 +137,22 @@ export class OffsetClock {
 
   /** As `offsetAt`. */
   at(instantMs: number): number {
-    if (instantMs < this.#from || instantMs > this.#until) {
-      this.#offset = offsetAt(instantMs, this.timeZone);
-      this.#from = instantMs;
-      this.#until = instantMs;
-      for (const ahead of [STEADY_MS, DAY_MS]) {
-        if (offsetAt(instantMs + ahead, this.timeZone) !== this.#offset) continue;
-        this.#until = instantMs + ahead;
-        break;
-      }
-    }
+    if (instantMs < this.#from || instantMs >= this.#until) this.#turnTo(instantMs);
     return this.#offset;
+  }
+
+  #turnTo(instantMs: number): void {
+    for (const span of SPANS_MS) {
+      const index = Math.floor(instantMs / span);
+      const offset = steadyOffset(span, index, this.timeZone);
+      if (offset === null) continue;
+      this.#offset = offset;
+      this.#from = index * span;
+      this.#until = this.#from + span;
+      return;
+    }
+    this.#offset = offsetAt(instantMs, this.timeZone);
+    this.#from = instantMs;
+    this.#until = instantMs;
   }
 }

@@ -167,31 +167,15 @@ export interface ActivityRow {
 }
 
 export function activityOf(rows: readonly ActivityRow[]): Activity {
-  const activity = { keys: [] as number[], plays: [] as number[], ms: [] as number[] };
-  for (const { keys, plays, ms } of rows) {
-    readNumbers(keys, activity.keys);
-    readNumbers(plays, activity.plays);
-    readNumbers(ms, activity.ms);
-  }
-  return activity;
+  const lists = (of: (row: ActivityRow) => string | null): number[] => {
+    const [first = [], ...more] = rows.map((row) => numbersIn(of(row)));
+    return more.length === 0 ? first : first.concat(...more);
+  };
+  return { keys: lists(({ keys }) => keys), plays: lists(({ plays }) => plays), ms: lists(({ ms }) => ms) };
 }
 
-const [COMMA, MINUS, ZERO] = [44, 45, 48];
-
-/** Adds the whole numbers of a list as PostgreSQL writes it. Digit by digit: the hours of a year are 25,000 numbers. */
-function readNumbers(list: string | null, into: number[]): void {
-  if (list === null || list === "") return;
-  let [value, sign] = [0, 1];
-  for (let index = 0; index < list.length; index += 1) {
-    const code = list.charCodeAt(index);
-    if (code === COMMA) {
-      into.push(sign * value);
-      [value, sign] = [0, 1];
-    } else if (code === MINUS) sign = -1;
-    else value = value * 10 + code - ZERO;
-  }
-  into.push(sign * value);
-}
+/** A list of numbers as PostgreSQL writes it is JSON: the hours of a year are 25,000 of them. */
+const numbersIn = (list: string | null): number[] => JSON.parse(`[${list ?? ""}]`) as number[];
 
 /** Whether a row of a ranking comes after a position whose values may be null. */
 export const behind = (plays: string, id: string, afterPlays: string, afterId: string): string =>

@@ -52,25 +52,30 @@ function tooMany(): ValidationError {
   return new ValidationError(message, [{ path: "bucket", code: "too_many_buckets", message }]);
 }
 
-/** Where a bucket starts, as `startOf` gives it for the keys in it, and its name. */
-type Start = readonly [start: number, name: string];
+/** The buckets of a range, one after the other: where one starts, as `startOf` gives it for the keys in it, and its name. */
+interface Starts {
+  /** False when there is no other. */
+  next(): boolean;
+  readonly start: number;
+  readonly name: string;
+}
 
 /** Both the starts and the keys rise, so one walk over them is enough. */
 function filled(
-  starts: Iterable<Start>,
+  starts: Starts,
   { keys, plays, ms }: Activity,
   startOf: (key: number) => number,
 ): readonly BucketSum[] {
   const buckets: BucketSum[] = [];
   let index = 0;
-  for (const [start, bucket] of starts) {
+  while (starts.next()) {
     if (buckets.length === MAX_BUCKETS) throw tooMany();
     let [sum, msPlayed] = [0, 0];
-    for (; index < keys.length && startOf(keys[index]!) <= start; index += 1) {
+    for (; index < keys.length && startOf(keys[index]!) <= starts.start; index += 1) {
       sum += plays[index] ?? 0;
       msPlayed += ms[index] ?? 0;
     }
-    buckets.push({ bucket, plays: sum, msPlayed });
+    buckets.push({ bucket: starts.name, plays: sum, msPlayed });
   }
   return buckets;
 }
@@ -114,10 +119,30 @@ function daySums(
   const last = until === undefined ? activity.keys.at(-1) : localDay(until.getTime() - 1, timeZone);
   if (first === undefined || last === undefined) return [];
   if (from !== undefined && from.getTime() === until?.getTime()) return [];
-  function* starts(begin: DayNumber, end: DayNumber): Generator<Start> {
-    for (let start = startOf(begin); start <= end; start = after(start)) yield [start, dateText(start)];
+  return filled(new DayStarts(startOf(first), last, after), activity, startOf);
+}
+
+class DayStarts implements Starts {
+  start = NaN;
+  #next: DayNumber;
+
+  constructor(
+    first: DayNumber,
+    private readonly last: DayNumber,
+    private readonly after: Calendar["after"],
+  ) {
+    this.#next = first;
   }
-  return filled(starts(first, last), activity, startOf);
+
+  next(): boolean {
+    this.start = this.#next;
+    this.#next = this.after(this.start);
+    return this.start <= this.last;
+  }
+
+  get name(): string {
+    return dateText(this.start);
+  }
 }
 
 function hourSums(activity: Activity, { from, until }: InstantRange, timeZone: string): readonly BucketSum[] {
@@ -126,38 +151,49 @@ function hourSums(activity: Activity, { from, until }: InstantRange, timeZone: s
   const first = from?.getTime() ?? (firstKey === undefined ? undefined : firstKey * MINUTE_MS);
   const end = until?.getTime() ?? (lastKey === undefined ? undefined : lastKey * MINUTE_MS + 1);
   if (first === undefined || end === undefined || first === end) return [];
-  const clock = new OffsetClock(timeZone);
-  const nameOf = hourNames();
-  function* starts(begin: number, end: number): Generator<Start> {
-    let instant = begin;
-    for (;;) {
-      const offset = clock.at(instant);
-      const start = Math.floor((instant + offset) / HOUR_MS) * HOUR_MS - offset;
-      if (start >= end) return;
-      yield [start / MINUTE_MS, nameOf(start, offset)];
-      // Where clocks are put to the middle of an hour meanwhile, its start is looked for again.
-      instant = start + HOUR_MS;
-    }
-  }
-  return filled(starts(first, end), activity, (minute) => minute);
+  return filled(new HourStarts(first, end, timeZone), activity, (minute) => minute);
 }
 
 const two = (value: number): string => String(value).padStart(2, "0");
 const HOURS = Array.from({ length: DAY_HOURS }, (_, hour) => `T${two(hour)}:00:00`);
 
 /**
- * Names of hours from their starts and offsets. Clocks may show another offset at a start, when they are put by half an
- * hour. What one hour has in common with the one before it is written once: there may be thousands.
+ * Starts in minutes since 1970. Clocks may show another offset at a start, when they are put by half an hour. What one hour
+ * has in common with the one before it is written once: there may be thousands.
  */
-function hourNames(): (startMs: number, offsetMs: number) => string {
-  let named = { day: NaN, date: "", offsetMs: NaN, ending: "" };
-  return (startMs, offsetMs) => {
-    const hour = (startMs + offsetMs) / HOUR_MS;
+class HourStarts implements Starts {
+  start = NaN;
+  name = "";
+  readonly #clock: OffsetClock;
+  #instant: number;
+  #day = NaN;
+  #date = "";
+  #offset = NaN;
+  #ending = "";
+
+  constructor(
+    first: number,
+    private readonly end: number,
+    timeZone: string,
+  ) {
+    this.#clock = new OffsetClock(timeZone);
+    this.#instant = first;
+  }
+
+  next(): boolean {
+    const offset = this.#clock.at(this.#instant);
+    const hour = Math.floor((this.#instant + offset) / HOUR_MS);
+    const startMs = hour * HOUR_MS - offset;
+    if (startMs >= this.end) return false;
     const day = Math.floor(hour / DAY_HOURS);
-    if (day !== named.day) named = { ...named, day, date: dateText(day) };
-    if (offsetMs !== named.offsetMs) named = { ...named, offsetMs, ending: offsetText(offsetMs) };
-    return `${named.date}${HOURS[hour - day * DAY_HOURS]!}${named.ending}`;
-  };
+    if (day !== this.#day) [this.#day, this.#date] = [day, dateText(day)];
+    if (offset !== this.#offset) [this.#offset, this.#ending] = [offset, offsetText(offset)];
+    this.start = startMs / MINUTE_MS;
+    this.name = this.#date + HOURS[hour - day * DAY_HOURS]! + this.#ending;
+    // Where clocks are put to the middle of an hour meanwhile, its start is looked for again.
+    this.#instant = startMs + HOUR_MS;
+    return true;
+  }
 }
 
 function offsetText(offsetMs: number): string {
