@@ -5,6 +5,7 @@
 import type pg from "pg";
 import { announceChange, historyOf } from "../../db/queries/cacheVersions.js";
 import type { ErrorDetail } from "../../utils/errors.js";
+import { type Arrival, looseKeysOf, noteDeleted, sightingsOfDeleted } from "./linking/deleted.js";
 import { relinkPlays } from "./linking/relink.js";
 import { countsAsListen } from "./listenRule.js";
 import { type ManualPlay, playedTime, startRange } from "./manualPlays.js";
@@ -76,7 +77,8 @@ async function write(
   await withPlaysOf(pool, userId, "shared", async (client) => {
     for (const row of rows) Object.assign(row, { created: false, id: null }); // also when it runs again
     const missing = await find(client, userId, rows);
-    const wanted = missing.filter(({ deleted }) => despiteDeletion || !deleted).map(({ row }) => row);
+    const asTold = missing.filter(({ deleted }) => despiteDeletion || !deleted).map(({ row }) => row);
+    const wanted = despiteDeletion ? asTold : await withoutDeleted(client, userId, asTold);
     if (wanted.length === 0) return;
     if (missing.some(({ deleted }) => deleted) && despiteDeletion)
       await forgetDeletion(client, userId, wanted);
@@ -137,6 +139,41 @@ async function find(
     row.id = id;
     return id === null ? [{ row, deleted }] : [];
   });
+}
+
+/** Without those that were deleted as another source had them; these are known by their own keys from now on. */
+async function withoutDeleted(
+  client: pg.PoolClient,
+  userId: string,
+  rows: readonly Row[],
+): Promise<readonly Row[]> {
+  const looseKeys = await looseKeysOf(
+    client,
+    userId,
+    rows.map(({ place }) => place.trackId),
+  );
+  if (looseKeys.size === 0) return rows;
+  const arrivals = rows.flatMap((row): (Arrival & { readonly row: Row })[] => {
+    const looseKey = looseKeys.get(row.place.trackId);
+    if (looseKey === undefined) return [];
+    const { startEarliest, startLatest } = startRange(row.play.playedAt);
+    return [
+      {
+        source: "manual",
+        key: row.name,
+        playedAt: row.play.playedAt.getTime(),
+        startEarliest: startEarliest.getTime(),
+        startLatest: startLatest.getTime(),
+        endedAt: null,
+        looseKey,
+        row,
+      },
+    ];
+  });
+  const deleted = await sightingsOfDeleted(client, userId, arrivals);
+  await noteDeleted(client, userId, deleted);
+  const gone = new Set([...deleted].map(({ row }) => row));
+  return rows.filter((row) => !gone.has(row));
 }
 
 async function forgetDeletion(client: pg.PoolClient, userId: string, rows: readonly Row[]): Promise<void> {

@@ -149,7 +149,7 @@ async function relinkBatch(
   overrides: ReadonlySet<string>,
 ): Promise<number> {
   const sightings = await readSightings(client, userId, keys);
-  const changes = sightings.flatMap((ofKey) => changesOf(ofKey, overrides));
+  const changes = [...sightings.values()].flatMap((ofKey) => changesOf(ofKey, overrides));
   await write(client, changes);
   return changes.length;
 }
@@ -162,23 +162,24 @@ function changesOf(sightings: readonly StoredSighting[], overrides: ReadonlySet<
   });
 }
 
-/** A list for each key that has any, in the order of `keys`. */
+/** By key, in the order of `keys`; those that have none are left out. */
 export async function readSightings(
   client: ClientBase,
   userId: string,
   keys: readonly string[],
-): Promise<StoredSighting[][]> {
+): Promise<Map<string, StoredSighting[]>> {
   const { rows } = await client.query<SightingRow>({
     text: READ_SIGHTINGS,
     values: [userId, [...keys]],
     rowMode: "array",
   });
-  const lists: StoredSighting[][] = [];
+  const lists = new Map<string, StoredSighting[]>();
+  let list: StoredSighting[] = [];
   let last = 0;
   for (const [ord, id, source, key, playedAt, startEarliest, startLatest, endedAt, duplicateOf] of rows) {
-    if (ord !== last) lists.push([]);
+    if (ord !== last) lists.set(keys[ord - 1]!, (list = []));
     last = ord;
-    lists.at(-1)!.push({ id, source, key, playedAt, startEarliest, startLatest, endedAt, duplicateOf });
+    list.push({ id, source, key, playedAt, startEarliest, startLatest, endedAt, duplicateOf });
   }
   return lists;
 }

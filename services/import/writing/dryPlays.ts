@@ -1,7 +1,11 @@
 /** What would become of the plays of one batch, without writing any. */
 import type { PoolClient } from "pg";
+import { looseKey } from "../../catalog/keys.js";
+import type { Arrival } from "../../history/linking/deleted.js";
+import { keysOfDeleted, sightingsOfDeleted } from "../../history/linking/deleted.js";
 import { DUPLICATE_REASONS } from "../verdicts.js";
 import type { PlayRecord } from "./batch.js";
+import { arrivalOf } from "./plays.js";
 import type { Claims, PlayOwner } from "./plays.js";
 
 /**
@@ -49,6 +53,7 @@ export async function judgeDryPlays(
   const texts = plays.map(({ play }) => play.sourceKey.toString("hex"));
   const keys = [...new Set(texts)];
   const fates = await fatesOf(client, userId, keys);
+  for (const key of await otherSightingsOfDeleted(client, userId, plays, fates)) fates.set(key, DELETED);
   const added = await client.query<[string]>({
     text: ADD_KEYS,
     values: [jobId, bytes(keys.filter((key) => !fates.has(key)))],
@@ -80,6 +85,30 @@ async function fatesOf(client: PoolClient, userId: string, keys: readonly string
       id === 0 ? DELETED : { id, reason: DUPLICATE_REASONS.already_there.number },
     ]),
   );
+}
+
+/** Keys of plays that were deleted as another source had them, by the names that the file gives them. */
+async function otherSightingsOfDeleted(
+  client: PoolClient,
+  userId: string,
+  plays: readonly PlayRecord[],
+  fates: ReadonlyMap<string, Fate>,
+): Promise<string[]> {
+  const { rows } = await client.query("select from deleted_plays where user_id = $1 limit 1", [userId]);
+  if (rows.length === 0) return [];
+  const arrivals = new Map<string, Arrival>();
+  for (const { play } of plays) {
+    const arrival = arrivalOf(play, looseKey(play.artist, play.title));
+    if (!fates.has(arrival.key)) arrivals.set(arrival.key, arrival);
+  }
+  const all = [...arrivals.values()];
+  const concerned = await keysOfDeleted(client, userId, [...new Set(all.map((each) => each.looseKey))]);
+  const deleted = await sightingsOfDeleted(
+    client,
+    userId,
+    all.filter((each) => concerned.has(each.looseKey)),
+  );
+  return [...deleted].map(({ key }) => key);
 }
 
 /** As a `bytea[]` in text form. */

@@ -2,6 +2,8 @@
 import type { PoolClient } from "pg";
 import { brokenConstraint } from "../../../db/errors.js";
 import { newIds, numbersOf } from "../../../db/lists.js";
+import { looseKeysOf, noteDeleted, sightingsOfDeleted } from "../../history/linking/deleted.js";
+import type { Arrival } from "../../history/linking/deleted.js";
 import { DUPLICATE_REASONS } from "../verdicts.js";
 import type { Play } from "../types.js";
 import { copyBinaryInto, field, uuidField } from "./copyBinary.js";
@@ -57,7 +59,8 @@ export const FIND_PLAYS = `
     ) p`;
 
 export const FIND_DELETED = `
-  select string_agg(k.ord::text, ',') as ords
+  select string_agg(k.ord::text, ',') as ords,
+         exists (select from deleted_plays where user_id = $1::uuid) as "anyDeleted"
     from ${KEYS}
     cross join lateral (
       select 1 from deleted_plays where ${OF_USER} and source_key = ${KEY} limit 1
@@ -147,15 +150,53 @@ async function withoutKnown(
   }
   if (settled.size === rows.length) return [];
 
-  const deleted = await client.query<{ ords: string | null }>(FIND_DELETED, [userId, keys]);
-  for (const ord of numbersOf(deleted.rows[0]!.ords)) {
-    const row = rows[ord]!;
-    if (settled.has(row)) continue;
+  const deleted = await client.query<{ ords: string | null; anyDeleted: boolean }>(FIND_DELETED, [
+    userId,
+    keys,
+  ]);
+  const settleDeleted = (row: Row): void => {
+    if (settled.has(row)) return;
     row.reason = DUPLICATE_REASONS.deleted_by_user.number;
     settled.add(row);
-  }
-  return settled.size === 0 ? rows : rows.filter((row) => !settled.has(row));
+  };
+  const { ords: deletedOrds, anyDeleted } = deleted.rows[0]!;
+  for (const ord of numbersOf(deletedOrds)) settleDeleted(rows[ord]!);
+  if (!anyDeleted) return settled.size === 0 ? rows : rows.filter((row) => !settled.has(row));
+  const left = rows.filter((row) => !settled.has(row));
+  const seenElsewhere = await otherSightingsOfDeleted(client, userId, left);
+  for (const row of seenElsewhere) settleDeleted(row);
+  return left.filter((row) => !seenElsewhere.has(row));
 }
+
+/** Plays that were deleted as another source had them. From now on they are known by their own keys. */
+async function otherSightingsOfDeleted(
+  client: PoolClient,
+  userId: string,
+  rows: readonly Row[],
+): Promise<Set<Row>> {
+  const looseKeys = await looseKeysOf(
+    client,
+    userId,
+    rows.map(({ placed }) => placed.ids.trackId),
+  );
+  const arrivals = rows.flatMap((row): (Arrival & { readonly row: Row })[] => {
+    const looseKey = looseKeys.get(row.placed.ids.trackId);
+    return looseKey === undefined ? [] : [{ ...arrivalOf(row.placed.play, looseKey), row }];
+  });
+  const deleted = await sightingsOfDeleted(client, userId, arrivals);
+  await noteDeleted(client, userId, deleted);
+  return new Set([...deleted].map(({ row }) => row));
+}
+
+export const arrivalOf = (play: Play, looseKey: string): Arrival => ({
+  source: play.source,
+  key: play.sourceKey.toString("hex"),
+  playedAt: play.playedAt,
+  startEarliest: play.startEarliest,
+  startLatest: play.startLatest,
+  endedAt: play.endedAt,
+  looseKey,
+});
 
 /**
  * COPY straight into the history, which knows no ON CONFLICT: when another import brings one of the rows at the same

@@ -2,13 +2,10 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect } from "chai";
-import type pg from "pg";
-import { catchUpLinks } from "../../../../services/import/linkUpkeep.js";
-import { createTestDatabase, type TestDatabase } from "../../../support/database.js";
-import { insertUser } from "../../../support/users.js";
 import { zip } from "../../../support/zip.js";
-import { createBench, type ImportBench, type JobOptions, json, play } from "../../import/importing.js";
+import { json, play } from "../../import/importing.js";
 import { accountDataOf, lastfmOf, listenbrainzOf } from "./copies.js";
+import { createLinkBench, type LinkBench } from "./support.js";
 
 const FIXTURE = path.resolve(
   import.meta.dirname,
@@ -21,16 +18,17 @@ type Records = readonly Readonly<Record<string, unknown>>[];
 /** Plays with all that makes linking hard: repeats one after the other, skips, pauses, and names with guests. */
 const SAMPLE: Records = Array.from({ length: 60 }, (_, n) => {
   const at = Date.UTC(2024, 0, 1) + n * 61_000;
+  const ms = n % 5 === 0 ? 4000 : 60_000;
   const paused = n % 17 === 0 ? 20_000 : 0;
   return {
     ...play(n, {
       at: new Date(at + paused).toISOString().replace(".000", ""),
-      ms: n % 5 === 0 ? 4000 : 60_000,
+      ms,
       title: n % 2 === 0 ? "On Repeat" : `Track ${n % 9} (feat. Somebody)`,
       artist: n % 2 === 0 ? "Loop" : "Another",
       uri: `spotify:track:${String(n % 2 === 0 ? 99 : n % 9).padStart(22, "0")}`,
     }),
-    offline_timestamp: Math.floor((at - (n % 5 === 0 ? 4000 : 60_000)) / 1000),
+    offline_timestamp: Math.floor((at - ms) / 1000),
   };
 });
 
@@ -43,93 +41,45 @@ const ORDERS = [
   [2, 1, 0],
 ] as const;
 
-describe("linking plays of several sources", () => {
-  let db: TestDatabase;
-  let pool: pg.Pool;
-  let bench: ImportBench;
-  let user: string;
+describe("linking plays of several sources", function () {
+  this.timeout(60_000);
+  let all: LinkBench;
   before(async () => {
-    db = await createTestDatabase();
-    pool = db.database.pool;
-    bench = await createBench(pool);
+    all = await createLinkBench();
   });
-  beforeEach(async () => {
-    user = await insertUser(pool);
-  });
-  after(async () => {
-    await bench.close();
-    await db.drop();
-  });
+  beforeEach(() => all.newUser());
+  after(() => all.close());
 
-  const rows = async <T>(sql: string, ...values: unknown[]): Promise<T[]> =>
-    (await pool.query(sql, values)).rows as T[];
-
-  async function imported(upload: Buffer, options: JobOptions = {}): Promise<string> {
-    const id = await bench.job(user, upload, options);
-    expect(await bench.run(id)).to.match(/^completed/);
-    return id;
-  }
-
-  const uploadsOf = async (records: Records): Promise<Buffer[]> => [
+  const uploadsOf = (records: Records): Buffer[] => [
     json(records),
     json(accountDataOf(records)),
-    await zip([
+    zip([
       { name: "lastfm.json", data: json(lastfmOf(records)) },
-      {
-        name: "listens.jsonl",
-        data: Buffer.from(
-          listenbrainzOf(records)
-            .map((listen) => `${JSON.stringify(listen)}\n`)
-            .join(""),
-        ),
-      },
+      { name: "listens.jsonl", data: lines(listenbrainzOf(records)) },
     ]),
   ];
-
-  /** What lists and statistics count. */
-  const counted = async (): Promise<string[]> =>
-    (
-      await rows<{ play: string }>(
-        `select concat_ws(' ', t.loose_key, h.played_at at time zone 'UTC', h.source) as play from listening_history h join tracks t on t.id = h.track_id
-        where h.user_id = $1 and h.counted and h.duplicate_of is null order by 1`,
-        user,
-      )
-    ).map((row) => row.play);
-  const links = (): Promise<object[]> =>
-    rows(
-      `select encode(h.source_key, 'hex') as key, encode(l.source_key, 'hex') as leader
-         from listening_history h join listening_history l on l.id = h.duplicate_of
-        where h.user_id = $1 order by 1`,
-      user,
-    );
-  const countsOf = async (id: string): Promise<{ inserted: number; linked: number }> => {
-    const [found] = await rows<{ inserted: number; linked: number }>(
-      "select (totals->'counts'->>'inserted')::integer as inserted, (totals->'counts'->>'linked')::integer as linked from import_jobs where id = $1",
-      id,
-    );
-    return found!;
-  };
+  const lines = (records: Records): Buffer =>
+    Buffer.from(records.map((record) => `${JSON.stringify(record)}\n`).join(""));
 
   async function expectTheSameInAnyOrder(records: Records): Promise<void> {
-    await imported(json(records));
-    const alone = await counted();
-    expect(await links()).to.deep.equal([]);
-    const uploads = await uploadsOf(records);
-    let first: object[] | undefined;
-    for (const order of ORDERS) {
-      user = await insertUser(pool);
-      for (const index of order) await imported(uploads[index]!);
-      expect(await counted(), order.join()).to.deep.equal(alone);
-      first ??= await links();
-      expect(await links(), order.join()).to.deep.equal(first);
-    }
+    await all.imported(json(records));
+    const alone = await all.counted();
+    expect(await all.links()).to.deep.equal([]);
+    const uploads = uploadsOf(records);
     const poorer = accountDataOf(records).length + lastfmOf(records).length + listenbrainzOf(records).length;
+    let first: readonly string[] | undefined;
+    for (const order of ORDERS) {
+      await all.newUser();
+      for (const index of order) await all.imported(uploads[index]!);
+      expect(await all.counted(), order.join()).to.deep.equal(alone);
+      first ??= await all.links();
+      expect(await all.links(), order.join()).to.deep.equal(first);
+    }
     expect(first).to.have.length(poorer);
   }
 
-  it("counts the plays of one person in four sources once, in whatever order they are imported", async () => {
-    await expectTheSameInAnyOrder(SAMPLE);
-  });
+  it("counts the plays of one person in four sources once, in whatever order they are imported", () =>
+    expectTheSameInAnyOrder(SAMPLE));
 
   it("does so for a real history and copies that are derived from it", async function () {
     if (!existsSync(FIXTURE)) {
@@ -138,5 +88,61 @@ describe("linking plays of several sources", () => {
     }
     const records = JSON.parse(await readFile(FIXTURE, "utf8")) as Records;
     await expectTheSameInAnyOrder(records.slice(0, SLICE));
+  });
+
+  it("comes to the same when they are imported at one time", async () => {
+    const uploads = uploadsOf(SAMPLE);
+    for (const upload of uploads) await all.imported(upload);
+    const [counted, links] = [await all.counted(), await all.links()];
+    await all.newUser();
+    await Promise.all(uploads.map((upload) => all.imported(upload, { batchRows: 10 })));
+    expect(await all.counted()).to.deep.equal(counted);
+    expect(await all.links()).to.deep.equal(links);
+  });
+
+  it("leaves exactly the second's plays, linked rightly, after an import, a dry run, another import and an undo of the first", async () => {
+    const [extended = json([]), account = json([]), scrobbles = json([])] = uploadsOf(SAMPLE);
+    await all.imported(scrobbles);
+    const [counted, links] = [await all.counted(), await all.links()];
+
+    await all.newUser();
+    const first = await all.imported(extended);
+    const before = [await all.counted(), await all.links()];
+    const dry = await all.imported(account, { dryRun: true });
+    expect(await all.countsOf(dry)).to.deep.equal({
+      inserted: accountDataOf(SAMPLE).length,
+      duplicate: 0,
+      linked: 0,
+    });
+    expect([await all.counted(), await all.links()]).to.deep.equal(before);
+    await all.imported(scrobbles);
+    await all.undo(first);
+    expect(await all.counted()).to.deep.equal(counted);
+    expect(await all.links()).to.deep.equal(links);
+    expect((await all.plays()).every(({ source }) => source !== "spotify-extended")).to.equal(true);
+  });
+
+  it("says how many of the plays inserted are sightings of others, for each file and in all", async () => {
+    const [extended = json([]), account = json([]), scrobbles = json([])] = uploadsOf(SAMPLE);
+    const lastfm = lastfmOf(SAMPLE).length;
+    const listens = listenbrainzOf(SAMPLE).length;
+    const job = await all.imported(scrobbles);
+    expect(await all.countsOf(job)).to.deep.equal({
+      inserted: lastfm + listens,
+      duplicate: 0,
+      linked: lastfm,
+    });
+    expect(await all.countsOf(await all.imported(extended))).to.include({ linked: 0 });
+    const poorer = await all.imported(account);
+    const { inserted, linked } = await all.countsOf(poorer);
+    expect(linked).to.equal(inserted);
+    const [{ totals } = { totals: 0 }] = await all.rows<{ totals: number }>(
+      "select (totals -> 'counts' -> 'linked')::integer as totals from import_jobs where id = $1",
+      poorer,
+    );
+    expect(totals).to.equal(linked);
+    expect(
+      await all.rows("select from import_jobs where user_id = $1 and link_pending", all.user),
+    ).to.deep.equal([]);
   });
 });

@@ -24,9 +24,7 @@ function sighting(
 ): Sighting {
   const { slack = 2000, ...rest } = over;
   const second = Math.floor((NOON + at) / 1000).toString(16);
-  const hash = `${LEADER_ORDER.indexOf(source as never)}${String(at).replace("-", "f")}`
-    .padEnd(24, "0")
-    .slice(0, 24);
+  const hash = `${LEADER_ORDER.indexOf(source)}${String(at).replace("-", "f")}`.padEnd(24, "0").slice(0, 24);
   return {
     id: (lastId += 1),
     source,
@@ -56,7 +54,7 @@ const extended = (at: number, msPlayed: number, pausedMs = 0): Sighting =>
 /** The plays as lists of keys: which ids the rows were given is no part of the result. */
 const asKeys = (sightings: readonly Sighting[], overrides?: ReadonlySet<string>): string[][] =>
   playsOf(sightings, overrides).map(([leader, ...others]) => [
-    leader!.key,
+    leader.key,
     ...others.map(({ key }) => key).sort(),
   ]);
 
@@ -236,7 +234,7 @@ describe("linking sightings", () => {
           const [gone] = alone[n % alone.length]!;
           const left = sightings.filter((each) => each !== gone);
           expect(asKeys(left, overrides)).to.deep.equal(
-            asKeys(sightings, overrides).filter(([leader]) => leader !== gone!.key),
+            asKeys(sightings, overrides).filter(([leader]) => leader !== gone.key),
           );
         }),
       );
