@@ -4,14 +4,15 @@
  * Does the cost of an import grow with its rows, and no faster? An archive of 5,000,000 records (3 GB unpacked, written to
  * disk and never in memory) goes through the whole product, and before and after it one of 250,000, in files of the same
  * length, in the same run. The large one draws from five times as many tracks. Last, the small archive of another listener
- * is imported on top of all that.
+ * is imported on top of all that. While the large one runs, a line tells of each million rows (of each tenth, where it has
+ * fewer): a run that is ended early has said something, and whatever grows with the rows shows.
  */
 import path from "node:path";
 import { writeListenerArchive } from "./support/largeArchive.js";
-import { measure } from "./support/meter.js";
+import { cpuOf, measure, residentMb } from "./support/meter.js";
 import type { Cost } from "./support/meter.js";
 import { startProduct } from "./support/product.js";
-import type { Product } from "./support/product.js";
+import type { Job, Product } from "./support/product.js";
 import { scratchFolder } from "./support/scratch.js";
 import { ratio } from "./support/statistics.js";
 
@@ -40,8 +41,12 @@ export async function run(args: readonly string[]): Promise<void> {
     const large = await make("large.zip", { rows, seed: 3, tracks });
 
     const runs: [string, number, Cost][] = [];
-    const time = async (name: string, archive: { file: string; rows: number }): Promise<Cost> => {
-      const cost = await timeImport(product, archive);
+    const time = async (
+      name: string,
+      archive: { file: string; rows: number },
+      seen?: (job: Job) => Promise<void>,
+    ): Promise<Cost> => {
+      const cost = await timeImport(product, archive, seen);
       runs.push([name, archive.rows, cost]);
       return cost;
     };
@@ -49,7 +54,7 @@ export async function run(args: readonly string[]): Promise<void> {
     const before = await time("small, empty database", small);
     await product.empty();
     const bare = await databaseBytes(product);
-    const main = await time("large, empty database", large);
+    const main = await time("large, empty database", large, tellOnTheWay(product, rows));
     const full = await databaseBytes(product);
     await time("small, on top of it", other);
     await product.empty();
@@ -67,13 +72,47 @@ database: ${((full - bare) / rows).toFixed(0)} MB for each million plays, indexe
 }
 
 async function timeImport(
-  { admin, client, worker, api }: Product,
+  product: Product,
   archive: { readonly file: string; readonly rows: number },
+  seen?: (job: Job) => Promise<void>,
 ): Promise<Cost> {
+  const { admin, client, worker, api } = product;
+  const watched = { worker: worker.pid, api: api.pid, admin };
+  await product.quiet();
   await admin.query("checkpoint");
-  return measure({ worker: worker.pid, api: api.pid, admin }, () =>
-    client.import(archive.file, { inserted: archive.rows, duplicate: 0 }, 500),
+  return measure(watched, () =>
+    client.import(archive.file, { inserted: archive.rows, duplicate: 0 }, 500, seen),
   );
+}
+
+const TOLD_EACH = 1_000_000;
+const LEAST_TOLD = 10;
+
+/** Prints what the last million rows cost, as soon as they are in. */
+function tellOnTheWay(product: Product, rows: number): (job: Job) => Promise<void> {
+  const each = Math.min(TOLD_EACH, Math.ceil(rows / LEAST_TOLD));
+  const { admin, worker, api } = product;
+  const now = async (read: number) => ({
+    read,
+    at: performance.now(),
+    cpu: await cpuOf({ worker: worker.pid, api: api.pid, admin }),
+  });
+  let last: Awaited<ReturnType<typeof now>> | undefined;
+  return async ({ counts: { read } }) => {
+    last ??= await now(read);
+    if (read - last.read < each) return;
+    const next = await now(read);
+    const some = read - last.read;
+    const us = (program: "worker" | "postgres"): string =>
+      (((next.cpu[program] - last!.cpu[program]) / some) * 1e6).toFixed(1);
+    const bytes = await databaseBytes(product);
+    console.log(
+      `  ${read.toLocaleString("en")} rows: ${Math.round((some / (next.at - last.at)) * 1000).toLocaleString("en")}/s, ` +
+        `worker ${us("worker")} us a row and ${(await residentMb(worker.pid)).toFixed(0)} MB, PostgreSQL ${us("postgres")} us a row, ` +
+        `api ${(await residentMb(api.pid)).toFixed(0)} MB, database ${(bytes / 1e6).toFixed(0)} MB`,
+    );
+    last = next;
+  };
 }
 
 async function databaseBytes({ admin }: Product): Promise<number> {

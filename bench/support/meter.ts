@@ -47,7 +47,8 @@ export async function measure(watched: Watched, work: () => Promise<unknown>): P
   };
 }
 
-async function cpuOf({ worker, api, admin }: Watched): Promise<Record<Program, number>> {
+/** Processor seconds of each program until now. */
+export async function cpuOf({ worker, api, admin }: Watched): Promise<Record<Program, number>> {
   return {
     worker: await cpuSeconds(worker),
     api: await cpuSeconds(api),
@@ -103,4 +104,10 @@ async function forgetPeak(pid: number): Promise<void> {
 export async function peakMb(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
   return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? Number.NaN) / 1024;
+}
+
+/** Resident memory in MB, now. */
+export async function residentMb(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? Number.NaN) / 1024;
 }

@@ -211,8 +211,9 @@ export class BenchClient {
     archive: UploadSource,
     expected: { readonly inserted: number; readonly duplicate: number },
     pollMs?: number,
+    seen?: (job: Job) => Promise<void>,
   ): Promise<Job> {
-    const job = await this.importAny(archive, "bench.zip", pollMs);
+    const job = await this.importAny(archive, "bench.zip", pollMs, seen);
     const { inserted, duplicate } = job.counts;
     if (job.status !== "completed" || inserted !== expected.inserted || duplicate !== expected.duplicate) {
       throw new Error(`the import went wrong: ${JSON.stringify(job)}`);
@@ -220,14 +221,20 @@ export class BenchClient {
     return job;
   }
 
-  /** Uploads and waits until the job is closed, however it ends. */
-  async importAny(source: UploadSource, filename: string, pollMs = 100): Promise<Job> {
+  /** Uploads and waits until the job is closed, however it ends. `seen` is given the job each time it was looked at. */
+  async importAny(
+    source: UploadSource,
+    filename: string,
+    pollMs = 100,
+    seen: (job: Job) => Promise<void> = () => Promise.resolve(),
+  ): Promise<Job> {
     const address = `/api/v1/imports?filename=${encodeURIComponent(filename)}`;
     const accepted = await this.upload(source, address, "application/octet-stream");
     let job = JSON.parse(accepted) as Job;
     while (!ENDED.includes(job.status)) {
       await sleep(pollMs);
       job = await this.get<Job>(`/api/v1/imports/${job.id}`);
+      await seen(job);
     }
     return job;
   }
