@@ -95,4 +95,10 @@ export function addBacklogMetrics(registry: Registry, reader: BacklogReader): vo
     "Longest time a running import has committed nothing; 0 when none runs",
     ({ longestStalledSeconds }, self) => self.set(longestStalledSeconds),
   );
+  gauge(
+    "playlog_connections",
+    "Accounts at providers that users have connected, by status",
+    ({ connections }, self) => connections.forEach(({ status, count }) => self.set({ status }, count)),
+    ["status"],
+  );
 }

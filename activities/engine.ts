@@ -37,7 +37,7 @@ export interface Work {
   readonly steps: ImportSteps;
   readonly eraser: AccountEraser;
   readonly queue: ImportQueue;
-  readonly syncs?: SyncWork;
+  readonly syncs: SyncWork;
 }
 
 export interface SyncWork {

@@ -1,5 +1,7 @@
 /** What the worker counts: imports as the steps tell of them, activities, reconciling. Shown on WORKER_OPS_PORT. */
 import { Counter, Gauge, Histogram } from "prom-client";
+import { CONNECTION_PROVIDERS } from "../db/models/enums.js";
+import type { SyncObserver } from "../services/connections/syncing/observer.js";
 import { FORMATS } from "../services/import/formats/index.js";
 import type { ImportObserver } from "../services/import/observer.js";
 import { IMPORT_ERRORS } from "../services/import/verdicts.js";
@@ -15,7 +17,7 @@ export interface ActivityEnd {
   readonly failure: string | null;
 }
 
-export class WorkerMetrics implements ImportObserver {
+export class WorkerMetrics implements ImportObserver, SyncObserver {
   readonly registry = createRegistry();
   readonly #registers = [this.registry];
 
@@ -43,6 +45,16 @@ export class WorkerMetrics implements ImportObserver {
     "playlog_import_seconds",
     "Time from the first step of an import to its end",
     ["kind", "status"],
+  );
+  readonly #syncsClosed = this.#counter(
+    "playlog_syncs_closed_total",
+    "Syncs by provider, by the status they ended in and the error of those that failed",
+    ["provider", "status", "code"],
+  );
+  readonly #syncRequests = this.#counter(
+    "playlog_sync_requests_total",
+    "Pages that syncs asked providers for, by what came of it",
+    ["provider", "outcome"],
   );
   readonly #parts = this.#counter("playlog_import_parts_total", "Files of imports by how they ended", [
     "format",
@@ -93,6 +105,11 @@ export class WorkerMetrics implements ImportObserver {
       this.#rows.inc({ format, verdict: "rejected", reason: "database", dry_run: "false" }, 0);
       this.#lostAttempts.inc({ format }, 0);
     }
+    for (const provider of CONNECTION_PROVIDERS) {
+      this.#syncsClosed.inc({ provider, status: "failed", code: "provider" }, 0);
+      for (const outcome of ["page", "rate_limited", "needs_reauth", "provider_error"])
+        this.#syncRequests.inc({ provider, outcome }, 0);
+    }
     for (const outcome of ["acted", "idle", "failed"]) this.#passes.inc({ outcome }, 0);
   }
 
@@ -100,8 +117,9 @@ export class WorkerMetrics implements ImportObserver {
     this.#queueWait.observe({ kind }, waitSeconds);
   }
 
-  jobClosed({ kind, status, code, seconds }: Told<"jobClosed">): void {
+  jobClosed({ kind, status, code, seconds, provider }: Told<"jobClosed">): void {
     this.#closed.inc({ kind, status, code: code ?? "" });
+    if (provider !== undefined) this.#syncsClosed.inc({ provider, status, code: code ?? "" });
     if (seconds !== null) this.#duration.observe({ kind, status }, seconds);
   }
 
@@ -127,6 +145,10 @@ export class WorkerMetrics implements ImportObserver {
     this.#lostAttempts.inc({ format: format ?? "" });
   }
 
+  syncStepped({ provider, outcome }: Parameters<SyncObserver["syncStepped"]>[0]): void {
+    this.#syncRequests.inc({ provider, outcome });
+  }
+
   activityEnded({ activity, seconds, failure }: ActivityEnd): void {
     const outcome = failure === null ? "ok" : failure === "cancelled" ? "cancelled" : "failed";
     this.#activities.observe({ activity, outcome }, seconds);
@@ -140,6 +162,12 @@ export class WorkerMetrics implements ImportObserver {
     for (const [action, times] of Object.entries(result))
       if (typeof times === "number") this.#repairs.inc({ action }, times);
     this.#lastPass.setToCurrentTime();
+  }
+
+  /** How many the queue was told of again, and how many were of no connection. */
+  schedulesCompared({ told, removed }: { readonly told: number; readonly removed: number }): void {
+    this.#repairs.inc({ action: "schedulesTold" }, told);
+    this.#repairs.inc({ action: "schedulesRemoved" }, removed);
   }
 
   #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {

@@ -1,3 +1,4 @@
+import type { SyncObserver } from "../services/connections/syncing/observer.js";
 import type { ImportObserver } from "../services/import/observer.js";
 import type { Logger } from "../utils/logger.js";
 
@@ -5,7 +6,10 @@ import type { Logger } from "../utils/logger.js";
  * Passes everything on, and writes the beginning and the end of each import into the log. Which import it is, the log
  * scope of the activity says.
  */
-export const withLog = (observer: ImportObserver, log: Logger): ImportObserver => ({
+export const withLog = (
+  observer: ImportObserver & SyncObserver,
+  log: Logger,
+): ImportObserver & SyncObserver => ({
   jobStarted(event) {
     log.info("import began", { ...event });
     observer.jobStarted(event);
@@ -18,4 +22,5 @@ export const withLog = (observer: ImportObserver, log: Logger): ImportObserver =
   batchCommitted: (event) => observer.batchCommitted(event),
   waiting: (event) => observer.waiting(event),
   attemptLost: (event) => observer.attemptLost(event),
+  syncStepped: (event) => observer.syncStepped(event),
 });

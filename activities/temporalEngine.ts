@@ -6,6 +6,7 @@ import { createImportActivities } from "./import.js";
 import { connectWithPatience, createImportWorker } from "./importWorker.js";
 import { observeActivities } from "./observeActivities.js";
 import { registerSearchAttributes } from "./searchAttributes.js";
+import { createSyncActivities } from "./sync.js";
 import { installTemporalRuntime } from "./temporalRuntime.js";
 
 const CONNECT_PATIENCE_MS = 5 * 60 * 1000;
@@ -30,7 +31,7 @@ export async function createTemporalEngine({
       };
     },
     metrics: temporalMetrics,
-    async start({ steps, eraser }, signal) {
+    async start({ steps, eraser, syncs }, signal) {
       const { address, namespace, taskQueue } = config.temporal;
       const connection = await connectWithPatience(address, CONNECT_PATIENCE_MS, signal, log);
       try {
@@ -43,6 +44,7 @@ export async function createTemporalEngine({
             {
               ...createImportActivities({ steps, log, outageRetryMs }),
               ...createEraseActivities({ eraser, log, outageRetryMs }),
+              ...createSyncActivities({ syncs, steps, log, outageRetryMs }),
             },
             metrics,
           ),

@@ -8,12 +8,12 @@ import { migrationStatus } from "../db/migrate.js";
 import { addPoolMetrics } from "../db/poolMetrics.js";
 import { logStatements } from "../db/sqlLog.js";
 import { addSqlMetrics } from "../db/sqlMetrics.js";
-import { forgetConnections } from "../services/connections/forgetting.js";
-import { loadConnectionSecrets } from "../services/connections/secrets.js";
-import { assertKeysComplete } from "../services/connections/tokenKeys.js";
 import { runIsOver } from "../services/import/jobs.js";
 import { openImportQueue } from "../services/import/queues/index.js";
 import type { StepsDependencies } from "../services/import/stepContext.js";
+import { forgetConnections } from "../services/connections/forgetting.js";
+import { loadConnectionSecrets } from "../services/connections/secrets.js";
+import { assertKeysComplete } from "../services/connections/tokenKeys.js";
 import { createImportSteps } from "../services/import/steps.js";
 import { FileBlobStore } from "../services/storage/FileBlobStore.js";
 import { repeat } from "../services/upkeep.js";
@@ -34,6 +34,7 @@ import { WorkerMetrics } from "./metrics.js";
 import { withLog } from "./observers.js";
 import { ACTIVITY_SLOTS } from "./slots.js";
 import { addSpoolMetrics } from "./spoolMetrics.js";
+import { createSyncWork } from "./syncWork.js";
 import { upkeepTasks } from "./upkeep.js";
 
 /** A batch is a second's work; a statement that takes this long is stuck. */
@@ -78,13 +79,15 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
     const { pool } = database;
     const secrets = await loadConnectionSecrets(config);
     await assertKeysComplete(pool, secrets.keys);
+    const observed = withLog(metrics, log);
+    const crashes = crashPoint(process.env["PLAYLOG_KILL_AT"]);
     const steps = createImportSteps({
       pool,
       blobs,
       limits: config.imports,
       blobKeepDays: config.imports.blobKeepDays,
-      observer: withLog(metrics, log),
-      ...crashPoint(process.env["PLAYLOG_KILL_AT"]),
+      observer: observed,
+      ...crashes,
     });
     const eraser = new AccountEraser({
       pool,
@@ -95,7 +98,8 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       forgetConnections: (userId, before) =>
         forgetConnections({ pool, queue, log, ...secrets }, userId, before),
     });
-    const running = await engine.start({ steps, eraser, queue }, signal);
+    const syncs = await createSyncWork({ config, pool, queue, secrets, log, observer: observed, ...crashes });
+    const running = await engine.start({ steps, eraser, queue, syncs }, signal);
     try {
       const deps = {
         pool,
@@ -126,6 +130,7 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       }
     } finally {
       await running.close();
+      syncs.close();
     }
   } finally {
     await Promise.all([queue.close(), database.close()]);

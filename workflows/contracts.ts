@@ -129,10 +129,13 @@ export interface UndoResult {
   readonly handedOver: number;
 }
 
-/** Of the workflow that a schedule starts. Both opaque; the user for fair dispatch. */
+/** Of the workflow that a schedule starts. */
 export interface SyncConnectionInput {
+  /** Both opaque; the user for fair dispatch. */
   readonly connectionId: string;
   readonly userId: string;
+  /** As in ImportHistoryInput. */
+  readonly heartbeatTimeoutMs: number;
 }
 
 /** What became of a schedule's call: `refused` says why no sync was opened. Null `importId`: there is none. */
@@ -208,7 +211,7 @@ export interface SyncActivities {
   openSync(input: { readonly connectionId: string }): Promise<OpenedSync>;
 }
 
-export type WorkerActivities = ImportActivities & EraseActivities;
+export type WorkerActivities = ImportActivities & EraseActivities & SyncActivities;
 
 /** Query `state`, for people who debug a run; the api never asks it. */
 export const STATE_QUERY = "state";

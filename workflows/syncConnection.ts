@@ -6,9 +6,11 @@ import type { OpenedSync, SyncActivities, SyncConnectionInput } from "./contract
 const SYNC_PRIORITY = 4;
 
 /** Never long: what cannot be opened in half an hour is left to the next time. */
-export async function syncConnection({ connectionId, userId }: SyncConnectionInput): Promise<OpenedSync> {
+export async function syncConnection(input: SyncConnectionInput): Promise<OpenedSync> {
+  const { connectionId, userId, heartbeatTimeoutMs } = input;
   const { openSync } = proxyActivities<Pick<SyncActivities, "openSync">>({
     startToCloseTimeout: "60 seconds",
+    heartbeatTimeout: heartbeatTimeoutMs,
     scheduleToCloseTimeout: "30 minutes",
     retry: { initialInterval: "1 second", backoffCoefficient: 2, maximumInterval: "1 minute" },
     priority: { priorityKey: SYNC_PRIORITY, fairnessKey: userId },

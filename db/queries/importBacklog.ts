@@ -1,6 +1,7 @@
 /** What is open among the imports of everybody, for those who operate the service. */
 import type { ClientBase } from "pg";
-import { OPEN_IMPORT_STATUSES, type ImportStatus } from "../models/enums.js";
+import { CONNECTION_STATUSES, OPEN_IMPORT_STATUSES } from "../models/enums.js";
+import type { ConnectionStatus, ImportStatus } from "../models/enums.js";
 
 export interface ImportBacklog {
   /** Every open status, also those with no import, and `undoing`. */
@@ -8,12 +9,14 @@ export interface ImportBacklog {
   readonly waiting: readonly { readonly reason: string; readonly jobs: number }[];
   readonly oldestQueuedSeconds: number;
   readonly longestStalledSeconds: number;
+  /** Every status, also those of no connection. */
+  readonly connections: readonly { readonly status: ConnectionStatus; readonly count: number }[];
 }
 
 const UNDER_WAY: readonly ImportStatus[] = [...OPEN_IMPORT_STATUSES, "undoing"];
 
 /**
- * One statement. An import that was asked to run again waits since then, which no column says: each try to start it
+ * An import that was asked to run again waits since then, which no column says: each try to start it
  * stands for the pause before it. One that waits until a known time (`waiting_until`) is not stalled.
  */
 export async function importBacklog(client: ClientBase): Promise<ImportBacklog> {
@@ -46,5 +49,14 @@ export async function importBacklog(client: ClientBase): Promise<ImportBacklog> 
     waiting: reasons.map((reason) => ({ reason, jobs: jobs(rows.filter((row) => row.reason === reason)) })),
     oldestQueuedSeconds: Math.max(0, ...rows.map((row) => row.queued ?? 0)),
     longestStalledSeconds: Math.max(0, ...rows.map((row) => row.stalled ?? 0)),
+    connections: await connectionsByStatus(client),
   };
+}
+
+async function connectionsByStatus(client: ClientBase): Promise<ImportBacklog["connections"]> {
+  const { rows } = await client.query<{ status: ConnectionStatus; count: number }>(
+    "select status, count(*)::int as count from connections group by status",
+  );
+  const counts = new Map(rows.map(({ status, count }) => [status, count]));
+  return CONNECTION_STATUSES.map((status) => ({ status, count: counts.get(status) ?? 0 }));
 }

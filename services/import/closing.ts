@@ -51,7 +51,8 @@ export async function closeJob(
     [job.id, judged.status, judged.code, judged.message, totals, keepDays],
   );
   const { status, code } = judged;
-  return { kind: job.kind, status, code, seconds: closed.rows[0]?.seconds ?? null };
+  const provider = job.kind === "sync" && job.source !== null ? { provider: job.source } : {};
+  return { kind: job.kind, status, code, seconds: closed.rows[0]?.seconds ?? null, ...provider };
 }
 
 function judge(

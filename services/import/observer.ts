@@ -12,6 +12,8 @@ export interface ImportObserver {
     readonly code: string | null;
     /** Since it left the queue; null when it never did. */
     readonly seconds: number | null;
+    /** Of a sync. */
+    readonly provider?: string;
   }): void;
   partSettled(event: {
     readonly format: string | null;

@@ -207,7 +207,7 @@ export async function createWorkflowBench(): Promise<WorkflowBench> {
       return client.workflow.start(WORKFLOW_TYPES.syncConnection, {
         workflowId: syncScheduleId(connectionId),
         taskQueue,
-        args: [{ connectionId, userId }],
+        args: [{ connectionId, userId, heartbeatTimeoutMs: 5000 }],
       });
     },
     async record(name, handle) {

@@ -56,9 +56,9 @@ export class TemporalImportQueue implements ImportQueue {
   readonly #schedules: TemporalSchedules;
 
   constructor(private readonly options: TemporalImportQueueOptions) {
-    const { address, namespace, taskQueue, log, deadlineMs, scheduleMinuteMs } = options;
+    const { address, namespace, deadlineMs, scheduleMinuteMs: minuteMs } = options;
     this.#calls = new TemporalCalls(address, namespace, deadlineMs);
-    this.#schedules = new TemporalSchedules(this.#calls, { taskQueue, log, minuteMs: scheduleMinuteMs });
+    this.#schedules = new TemporalSchedules(this.#calls, { ...options, minuteMs });
   }
 
   async enqueue(work: QueuedWork): Promise<EnqueueOutcome> {

@@ -15,6 +15,7 @@ import type { TemporalCalls } from "./TemporalCalls.js";
 
 export interface TemporalSchedulesOptions {
   readonly taskQueue: string;
+  readonly heartbeatTimeoutMs: number;
   readonly log: Logger;
   /** For tests: how long the minutes of a schedule are. */
   readonly minuteMs?: number | undefined;
@@ -112,7 +113,8 @@ export class TemporalSchedules {
     searchAttributes: boolean,
   ): ScheduleOptions & { readonly state: { readonly paused: boolean } } {
     const every = everyMinutes * this.#minuteMs;
-    const input: SyncConnectionInput = { connectionId, userId };
+    const { heartbeatTimeoutMs } = this.options;
+    const input: SyncConnectionInput = { connectionId, userId, heartbeatTimeoutMs };
     const attributes = attributesOf({ userId, provider, connectionId, kind: "schedule" });
     const findable = searchAttributes ? { typedSearchAttributes: attributes } : {};
     return {

@@ -10,7 +10,7 @@ import { TemporalImportQueue } from "../../../../services/import/queues/Temporal
 import type { TemporalImportQueueOptions } from "../../../../services/import/queues/TemporalImportQueue.js";
 import type { JobRef, WorkRef } from "../../../../services/import/ImportQueue.js";
 import { eraseWorkflowId, importWorkflowId, undoWorkflowId } from "../../../../workflows/contracts.js";
-import type { SyncActivities, WorkerActivities } from "../../../../workflows/contracts.js";
+import type { WorkerActivities } from "../../../../workflows/contracts.js";
 import { freePort } from "../../../support/processes.js";
 import { testStack } from "../../../support/stack.js";
 import { quietRuntime } from "../../../workflows/quietRuntime.js";
@@ -73,7 +73,7 @@ describeQueueContract("Temporal", async () => {
     return waits;
   };
   // The steps of these jobs do nothing but end as they were told, or run until they are cancelled.
-  const activities: WorkerActivities & SyncActivities = {
+  const activities: WorkerActivities = {
     prepare(ref) {
       const id = idOf(ref);
       if (paused.has(id)) return Promise.resolve({ paused: true, partsTotal: 0, partsOpen: 0, provider: "" });
