@@ -110,12 +110,14 @@ const wrap = (path: readonly string[], json: string): string =>
 const bodyOf = ({ body }: Endpoint): Joi.ObjectSchema | undefined =>
   body !== undefined && !("stream" in body) ? body : undefined;
 
-/** Paths with ids that name nothing, of a form that the parameter takes. */
+/** Paths with ids that name nothing, of a form that the parameter takes; or one of the words that it takes. */
 function addressOf({ path, params }: Endpoint): string {
   const { keys = {} } = params === undefined ? {} : described(params);
-  return path.replace(/:(\w+)/g, (_all, name: string) =>
-    keys[name]?.type === "uuid" ? "01890000-0000-7000-8000-000000000000" : "9007199254740991",
-  );
+  return path.replace(/:(\w+)/g, (_all, name: string) => {
+    const [word] = keys[name]?.flags?.only === true ? (keys[name].allow ?? []) : [];
+    if (word !== undefined) return String(word);
+    return keys[name]?.type === "uuid" ? "01890000-0000-7000-8000-000000000000" : "9007199254740991";
+  });
 }
 
 describe("bad input", function () {

@@ -3,6 +3,7 @@ import { expect } from "chai";
 import { forgetConnections } from "../../services/connections/forgetting.js";
 import { callbackUrl } from "../../services/connections/oauth/clients.js";
 import { loadConnectionSecrets } from "../../services/connections/secrets.js";
+import { pruneStates } from "../../services/connections/oauth/states.js";
 import { startTestApp, type TestApp } from "../support/app.js";
 import { makeToken } from "../support/credentials.js";
 import { dumpOf } from "../support/dump.js";
@@ -130,6 +131,9 @@ describe("connections whose owner agrees at the provider", () => {
       [hash],
     );
     await refused(aged, "bad_state");
+    const { pool } = app.deps.database;
+    expect(await pruneStates(pool)).to.equal(1);
+    expect((await pool.query("select from oauth_states")).rowCount).to.equal(1);
 
     const denied = new URLSearchParams({ state: good.get("state") ?? "", error: "access_denied" });
     await refused(denied, "access_denied");
