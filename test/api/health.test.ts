@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { startTestApp, type TestApp } from "../support/app.js";
 import { expectStatus } from "../support/expectStatus.js";
@@ -54,12 +55,25 @@ describe("health", () => {
 
   it("tells the state of Redis, Temporal and the store of uploads", async () => {
     const { body } = await app.anonymous.get("/health/dependencies");
-    expect(body).to.have.all.keys("status", "redis", "temporal", "blobStore");
+    expect(body).to.have.all.keys("status", "redis", "queue", "temporal", "blobStore");
     expect(body.redis.ok).to.equal(true);
     expect(body.redis.latencyMs).to.be.within(0, 1000);
     expect(body.temporal).to.include({ ok: true });
+    expect(body.queue).to.deep.equal({ kind: "temporal", ...body.temporal });
     expect(body.blobStore).to.include({ ok: true });
     expect(body.status).to.equal("ok");
+  });
+
+  it("says that nobody uses Temporal where imports run on BullMQ", async () => {
+    const env = { IMPORT_QUEUE: "bullmq", BULL_QUEUE: `health-${randomUUID()}`, TEMPORAL_ADDRESS: "" };
+    const other = await startTestApp({ beside: app, env });
+    try {
+      const { body } = await other.anonymous.get("/health/dependencies");
+      expect(body).to.deep.include({ status: "ok", temporal: null });
+      expect(body.queue).to.include({ kind: "bullmq", ok: true, detail: null });
+    } finally {
+      await other.close();
+    }
   });
 });
 

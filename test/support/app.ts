@@ -19,8 +19,9 @@ import { logStatements } from "../../db/sqlLog.js";
 import { loadSigningKeys, type SigningKeys } from "../../services/auth/signingKeys.js";
 import { RedisService } from "../../services/cache/RedisService.js";
 import { loadConnectionSecrets } from "../../services/connections/secrets.js";
-import type { ImportQueue } from "../../services/import/ImportQueue.js";
-import { TemporalImportQueue } from "../../services/import/queues/TemporalImportQueue.js";
+import type { ImportQueue, JobRef } from "../../services/import/ImportQueue.js";
+import { runIsOver } from "../../services/import/jobs.js";
+import { openImportQueue } from "../../services/import/queues/index.js";
 import type { BlobStore } from "../../services/storage/BlobStore.js";
 import { FileBlobStore } from "../../services/storage/FileBlobStore.js";
 import { createLogger } from "../../utils/logger.js";
@@ -82,7 +83,8 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   logStatements(database, config.sqlLog, log);
   const redis = new RedisService({ url: config.redis.url, log, namespace });
   const listener = new DatabaseListener({ databaseUrl: config.database.url, log });
-  const queue = options.queue ?? temporalQueue(config, log);
+  const isOver = (ref: JobRef): Promise<boolean> => runIsOver(database.pool, ref);
+  const queue = options.queue ?? (await openImportQueue(config, { log, isOver }));
   const deps = composeServices({
     config,
     database,
@@ -123,14 +125,6 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     },
   };
 }
-
-const temporalQueue = (config: Config, log: AppDeps["log"]): ImportQueue =>
-  new TemporalImportQueue({
-    ...config.temporal,
-    parallelParts: config.imports.parallelParts,
-    heartbeatTimeoutMs: config.imports.heartbeatTimeoutMs,
-    log,
-  });
 
 const collector = (lines: string[]): Writable =>
   new Writable({

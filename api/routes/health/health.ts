@@ -52,13 +52,15 @@ export function healthRouter(deps: HealthDeps): AppRouter {
   for (const declaration of dependencies) {
     mount(router, declaration, async (ctx) => {
       const late = { ok: false, latencyMs: null, detail: "No answer in time" };
-      const [redis, temporal, blobStore] = await Promise.all([
+      const { kind } = deps.config.queue;
+      const [redis, queue, blobStore] = await Promise.all([
         inTime(deps.redis.ping(), { ok: false, latencyMs: null }),
         inTime(deps.queue.health(), late),
         inTime(deps.blobs.health(), { ok: false, detail: late.detail }),
       ]);
-      const status = redis.ok && temporal.ok && blobStore.ok ? "ok" : "degraded";
-      ctx.body = { status, redis, temporal, blobStore };
+      const status = redis.ok && queue.ok && blobStore.ok ? "ok" : "degraded";
+      const temporal = kind === "temporal" ? queue : null;
+      ctx.body = { status, redis, queue: { kind, ...queue }, temporal, blobStore };
     });
   }
 

@@ -73,7 +73,14 @@ export const dependenciesView = component(
   Joi.object({
     status: Joi.string().valid("ok", "degraded").required(),
     redis: dependency({ latencyMs: latency() }),
-    temporal: dependency({ latencyMs: latency(), detail: Joi.string().allow(null).required() }),
+    queue: dependency({
+      kind: Joi.string().valid("temporal", "bullmq").required().description("What runs imports and syncs"),
+      latencyMs: latency(),
+      detail: Joi.string().allow(null).required(),
+    }),
+    temporal: dependency({ latencyMs: latency(), detail: Joi.string().allow(null).required() })
+      .allow(null)
+      .description("As `queue`; null: nobody uses it, for imports run on BullMQ"),
     blobStore: dependency({ detail: Joi.string().allow(null).required() }),
   }),
 );
