@@ -1,6 +1,8 @@
 /** What a provider's client offers to a sync, and what it is given. The clients know no database and no queue. */
+import type { Readable } from "node:stream";
 import type { ConnectionProvider, PlaySource } from "../../../db/models/enums.js";
 import type { PartContext, Verdict } from "../../import/types.js";
+import type { StoredBlob } from "../../storage/BlobStore.js";
 
 /** How the records of a live API are judged: as those of a file are, without the file. */
 export interface LiveFormat {
@@ -54,6 +56,29 @@ export interface SyncProvider {
    * (`retryable`: the same may succeed later).
    */
   page(request: PageRequest): Promise<SyncPage>;
+}
+
+export interface ArchiveRequest extends PageRequest {
+  /** Keeps a file for the import; to be called at most once, by the stage that ends in `upload`. */
+  store(bytes: Readable): Promise<StoredBlob>;
+}
+
+/** One stage on the way to a file. */
+export interface ArchiveStage {
+  /** Is stored before the next stage is begun: what was asked of the provider is never forgotten. */
+  readonly cursor: Readonly<Record<string, unknown>>;
+  /** `until`: Unix milliseconds, when to ask again. `upload`: the file is there. `done`: there is none to import. */
+  readonly next:
+    | { readonly kind: "wait"; readonly until: number }
+    | { readonly kind: "upload"; readonly filename: string; readonly blob: StoredBlob }
+    | { readonly kind: "done" };
+}
+
+/** A provider that gives no pages but a file, which takes its time to make and is then imported as an upload is. */
+export interface ArchiveProvider {
+  readonly provider: ConnectionProvider;
+  /** Throws as `SyncProvider.page` does. */
+  archive(request: ArchiveRequest): Promise<ArchiveStage>;
 }
 
 /** What somebody shows when they connect an account: a token or a name, or both. */

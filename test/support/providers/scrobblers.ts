@@ -1,4 +1,5 @@
 /** ListenBrainz and Last.fm: whole histories that are read from the newest play backwards. */
+import { createHash } from "node:crypto";
 import type { Exchange } from "./exchange.js";
 import { bearer, json } from "./exchange.js";
 
@@ -30,8 +31,8 @@ export function listen({ title, artist, album, at }: Scrobble) {
 }
 
 function msidOf(text: string): string {
-  const hex = Buffer.from(text.padEnd(16, "-")).toString("hex").slice(0, 32);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  const hex = createHash("sha256").update(text).digest("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`;
 }
 
 export class ListenBrainzStandIn {
