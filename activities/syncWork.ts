@@ -13,7 +13,7 @@ import type { ImportQueue } from "../services/import/ImportQueue.js";
 import type { Logger } from "../utils/logger.js";
 import type { SyncWork } from "./engine.js";
 
-export interface SyncWorkDependencies extends Pick<SyncDependencies, "observer" | "onCommit"> {
+export interface SyncWorkDependencies extends Pick<SyncDependencies, "observer" | "blobs" | "onCommit"> {
   readonly config: Config;
   readonly pool: Pool;
   readonly queue: ImportQueue;
@@ -42,6 +42,7 @@ export async function createSyncWork({
     providers,
     openAccess: (connectionId) => openAccess({ pool, ...secrets }, connectionId),
     limits: config.imports,
+    uploadMaxBytes: config.imports.uploadMaxBytes,
     pagesMax: config.providers.pagesMax,
     ...told,
   });

@@ -98,7 +98,11 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       forgetConnections: (userId, before) =>
         forgetConnections({ pool, queue, log, ...secrets }, userId, before),
     });
-    const syncs = await createSyncWork({ config, pool, queue, secrets, log, observer: observed, ...crashes });
+    const syncs = await createSyncWork({
+      ...{ config, pool, queue, secrets, log, blobs },
+      observer: observed,
+      ...crashes,
+    });
     const running = await engine.start({ steps, eraser, queue, syncs }, signal);
     try {
       const deps = {

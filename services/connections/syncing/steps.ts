@@ -1,5 +1,5 @@
 /**
- * The step of a sync, for whatever runs it: ask the provider for one page and commit it. It may run any number of times,
+ * The step of a sync, for whatever runs it: ask the provider for one page and commit it, or for the next stage of a file. It may run any number of times,
  * also twice at once: the place in the provider's pages moves in the same transaction that commits the page. See
  * docs/adr/0024.
  *
@@ -16,8 +16,10 @@ import { ImportError } from "../../import/verdicts.js";
 import { CatalogueResolver } from "../../import/writing/resolver.js";
 import type { SyncStepResult } from "../../../workflows/contracts.js";
 import { ProviderError, RateLimitedError, ReauthNeededError } from "../errors.js";
-import type { SyncAccess, SyncProvider } from "../providers/types.js";
+import type { BlobStore } from "../../storage/BlobStore.js";
+import type { ArchiveProvider, SyncAccess, SyncProvider } from "../providers/types.js";
 import { markNeedsReauth } from "../reauth.js";
+import { archiveStage } from "./archives.js";
 import { commitPage } from "./pages.js";
 import { beginPart } from "./part.js";
 import { countFailure, findPlace, noteWait, PlaceMovedError } from "./runState.js";
@@ -26,7 +28,11 @@ import type { SyncObserver } from "./observer.js";
 
 export interface SyncDependencies {
   readonly pool: Pool;
-  readonly providers: ReadonlyMap<ConnectionProvider, SyncProvider>;
+  readonly providers: ReadonlyMap<ConnectionProvider, SyncProvider | ArchiveProvider>;
+  /** Where the file of a provider that gives one is kept. */
+  readonly blobs: BlobStore;
+  /** Of such a file. */
+  readonly uploadMaxBytes: number;
   /** The way to the secrets of a connection. */
   readonly openAccess: (connectionId: string) => Promise<SyncAccess>;
   readonly observer: StepsDependencies["observer"] & SyncObserver;
@@ -70,6 +76,7 @@ class SyncStep {
     if (before?.attempt === this.ref.attempt && before.status === "cancelling") return { status: "stopped" };
     const job = await begin(this.deps, this.ref);
     if (job === "paused") return { status: "paused" };
+    if (job.sha256 !== null) return { status: "upload" };
     const place = await findPlace(pool, job);
     if (place === undefined)
       throw new ImportError("provider", "The connection of this sync has been removed");
@@ -77,7 +84,9 @@ class SyncStep {
     if (provider === undefined)
       throw new ImportError("provider", `playlog is not set up for ${place.provider}`);
     try {
-      return await this.#page(job, place, provider);
+      return "page" in provider
+        ? await this.#page(job, place, provider)
+        : await this.#archive(job, place, provider);
     } catch (error) {
       this.context.signal.throwIfAborted();
       if (error instanceof PlaceMovedError) return LOOK_AGAIN;
@@ -101,6 +110,20 @@ class SyncStep {
     if (committed === null) return LOOK_AGAIN;
     if ("stopped" in committed) return { status: committed.stopped };
     return { status: last ? "done" : "more", ...committed };
+  }
+
+  async #archive(job: JobRow, place: Place, provider: ArchiveProvider): Promise<SyncStepResult> {
+    const access = await this.deps.openAccess(place.connectionId);
+    const next = await archiveStage(this.deps, { job, place, access, provider }, this.context);
+    this.deps.observer.syncStepped({ provider: place.provider, outcome: "page" });
+    switch (next.kind) {
+      case "wait":
+        return this.#wait("rate_limited", next.until);
+      case "upload":
+        return { status: "upload" };
+      case "done":
+        return { status: "done", read: 0, inserted: 0 };
+    }
   }
 
   /** What an error of the provider comes to; any other is thrown on. */

@@ -1,8 +1,11 @@
 /** Syncs without a queue: the steps in the order in which a run calls them, and a provider that follows a script. */
 import { randomUUID } from "node:crypto";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import type pg from "pg";
 import type { ConnectionProvider } from "../../../db/models/enums.js";
 import type {
+  ArchiveProvider,
   LiveFormat,
   SyncAccess,
   SyncPage,
@@ -17,6 +20,7 @@ import { listenbrainz } from "../../../services/import/formats/listenbrainz.js";
 import type { ImportQueue, SyncSchedule } from "../../../services/import/ImportQueue.js";
 import { NO_OBSERVER } from "../../../services/import/observer.js";
 import type { StepContext } from "../../../services/import/stepContext.js";
+import { FileBlobStore } from "../../../services/storage/FileBlobStore.js";
 import type { SyncStepResult } from "../../../workflows/contracts.js";
 import { LIMITS, quietLog } from "../import/importing.js";
 
@@ -129,7 +133,7 @@ export const openAccess = (connectionId: string): Promise<SyncAccess> =>
 
 export const syncSteps = (
   pool: pg.Pool,
-  provider: SyncProvider,
+  provider: SyncProvider | ArchiveProvider,
   over: Partial<SyncDependencies> = {},
 ): SyncSteps =>
   createSyncSteps({
@@ -139,6 +143,8 @@ export const syncSteps = (
     observer: { ...NO_OBSERVER, ...NO_SYNC_OBSERVER },
     limits: LIMITS,
     pagesMax: 100,
+    blobs: new FileBlobStore(path.join(tmpdir(), "playlog-no-files")),
+    uploadMaxBytes: 1024 ** 2,
     ...over,
   });
 

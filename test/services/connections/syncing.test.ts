@@ -1,5 +1,8 @@
+import { readdir } from "node:fs/promises";
+import { Readable } from "node:stream";
 import { expect } from "chai";
 import { ProviderError, RateLimitedError, ReauthNeededError } from "../../../services/connections/errors.js";
+import type { ArchiveProvider } from "../../../services/connections/providers/types.js";
 import { openDueSync, openSync } from "../../../services/connections/syncing/openSync.js";
 import { retryJob, pauseJob, resumeJob, cancelJob } from "../../../services/import/control.js";
 import { findJob, JobClosedError } from "../../../services/import/jobs.js";
@@ -50,6 +53,8 @@ describe("the sync of a connection", function () {
     ).rows[0]?.c;
   const finish = (importId: string, attempt = 1) =>
     bench.steps.finish({ importId, attempt }, { outcome: "completed" });
+  const filesIn = async (folder: string): Promise<string[]> =>
+    (await readdir(folder, { recursive: true })).sort();
   const gaps = async () =>
     (
       await pool().query<{ from: Date; until: Date }>(
@@ -356,6 +361,51 @@ describe("the sync of a connection", function () {
       [other, job],
     );
     expect(left.rows).to.deep.equal([]);
+  });
+
+  it("takes a file in stages, remembers what it asked for, and imports it as an upload", async () => {
+    const asked: unknown[] = [];
+    const file = JSON.stringify(listens(6));
+    const archives: ArchiveProvider = {
+      provider: "listenbrainz",
+      async archive({ cursor, store }) {
+        asked.push(cursor);
+        if (cursor === null)
+          return { cursor: { job: "j1" }, next: { kind: "wait", until: Date.now() + 60_000 } };
+        const blob = await store(Readable.from([file]));
+        return {
+          cursor: { job: "j1", taken: true },
+          next: { kind: "upload", filename: "listens.json", blob },
+        };
+      },
+    };
+    const steps = syncSteps(pool(), archives, { blobs: bench.blobs });
+    const id = await openedSync(pool(), connection);
+    expect(await stepsUntil(steps, id)).to.include({ status: "waiting", reason: "rate_limited" });
+    expect(await cursor()).to.deep.equal({ job: "j1" });
+    expect(await stepsUntil(steps, id)).to.deep.equal({ status: "upload" });
+    expect(await stepsUntil(steps, id)).to.deep.equal({ status: "upload" }); // asked for no more
+    expect(asked).to.deep.equal([null, { job: "j1" }]);
+    const job = await findJob(pool(), id);
+    expect(job).to.include({ filename: "listens.json", size_bytes: file.length, waiting_reason: null });
+    expect(await bench.run(id)).to.equal("completed");
+    expect(await countsOfJob(pool(), id)).to.include({ read: 6, inserted: 6 });
+
+    const gone = await openedSync(pool(), connection);
+    const cancelled: ArchiveProvider = {
+      ...archives,
+      async archive({ store }) {
+        const blob = await store(Readable.from([file]));
+        await pool().query("update import_jobs set attempt = 2 where id = $1", [gone]);
+        return { cursor: { job: "j2" }, next: { kind: "upload", filename: "a.json", blob } };
+      },
+    };
+    const before = await filesIn(bench.spoolDir);
+    expect(
+      await rejection(stepsUntil(syncSteps(pool(), cancelled, { blobs: bench.blobs }), gone)),
+    ).to.be.instanceOf(JobClosedError);
+    expect(await filesIn(bench.spoolDir)).to.deep.equal(before);
+    expect(await cursor()).to.deep.equal({ job: "j1", taken: true });
   });
 
   it("is retried only while no other sync of its connection is open", async () => {
