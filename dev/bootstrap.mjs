@@ -3,14 +3,14 @@
  * that point, because on a fresh clone there is nothing else.
  *
  *   node dev/bootstrap.mjs start | demo [--exit] | test [mocha arguments] | check | bench NAME [arguments] | user [arguments]
- *     | keys [arguments] | stats check|rebuild | search rebuild
+ *     | keys [arguments] | stats check|rebuild | relink | search rebuild
  */
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { installWhenStale } from "./install.mjs";
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
-const COMMANDS = ["start", "demo", "test", "check", "bench", "user", "keys", "stats", "search"];
+const COMMANDS = ["start", "demo", "test", "check", "bench", "user", "keys", "stats", "relink", "search"];
 
 async function main([command, ...args]) {
   const [major, minor] = process.versions.node.split(".").map(Number);

@@ -117,16 +117,18 @@ async function settle(pool: Pool, { id, inserted }: PendingJob): Promise<number>
   });
 }
 
-/** Into the parts; their sum. */
+/** Into the parts; their sum. Probes row by row: the planner guesses how long the lists are. */
 async function countLinked(client: PoolClient, jobId: string): Promise<number> {
   const { rows } = await client.query<{ linked: number }>(
-    `with linked as materialized (
-       select id from listening_history where import_job_id = $1 and duplicate_of is not null
-     ), counts as (
+    `with counts as (
        select b.part_no, count(*)::integer as linked
          from import_batches b
          cross join lateral unnest(b.claimed_ids, b.claimed_reasons) as c (id, reason)
-        where b.job_id = $1 and c.reason = 0 and c.id in (select id from linked) and exists (select from linked)
+         cross join lateral (
+           select from listening_history where id = c.id and duplicate_of is not null and import_job_id = $1 limit 1
+         ) h
+        where b.job_id = $1 and c.reason = 0
+          and exists (select from listening_history where import_job_id = $1 and duplicate_of is not null)
         group by b.part_no
      ), parts as (
        update import_parts p set linked = coalesce(c.linked, 0)
