@@ -9,6 +9,7 @@ import { ImportError } from "../import/verdicts.js";
 import type { BlobReader, StoredBlob, WorkerBlobStore } from "./BlobStore.js";
 import { codeOf, onDisk, storageError, storageFull } from "./diskErrors.js";
 import { FileBlobReader } from "./FileBlobReader.js";
+import { fileClock } from "./fileClock.js";
 import { spoolUsage } from "./spoolUsage.js";
 
 const KEY = /^[0-9a-f]{32}$/;
@@ -183,6 +184,7 @@ export class FileBlobStore implements WorkerBlobStore {
       if (codeOf(error) === "ENOENT") return [];
       throw storageError(error);
     });
+    let now: number | undefined;
     for (const name of names.filter(wanted)) {
       const writtenAt = await stat(path.join(folder, name)).then(
         ({ mtimeMs }) => mtimeMs,
@@ -191,7 +193,10 @@ export class FileBlobStore implements WorkerBlobStore {
           throw storageError(error);
         },
       );
-      if (writtenAt !== null && Date.now() - writtenAt >= ageMs) yield name;
+      if (writtenAt === null || Date.now() - writtenAt < ageMs) continue;
+      // What seems old is so only by the clock that dates files: that of this process may be hours ahead.
+      now ??= await fileClock(this.folder);
+      if (now - writtenAt >= ageMs) yield name;
     }
   }
 
