@@ -8,7 +8,7 @@ import { PROBLEM_TYPE } from "../../middleware/errorHandler.js";
 import { component } from "../../openapi/components.js";
 import { text, uuid } from "../../schemas.js";
 import { type UploadOptions, uploadOptions } from "../../upload/options.js";
-import { importView } from "../imports/schema.js";
+import { importView } from "../imports/view.js";
 
 const PATH = "/api/v1/connections";
 const ONE = `${PATH}/:id`;
