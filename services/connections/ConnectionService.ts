@@ -21,7 +21,7 @@ import { callbackUrl, type OAuthClient } from "./oauth/clients.js";
 import { beginAuthorization, redeemState, type Redeemed } from "./oauth/states.js";
 import { exchangeCode } from "./oauth/tokens.js";
 import type { IdentifyAccount } from "./providers/types.js";
-import { toConnectError } from "./refusals.js";
+import { type ConnectFields, notAnswering, toConnectError } from "./refusals.js";
 import { openSync, type SyncRefusal } from "./syncing/openSync.js";
 import { tellSchedule } from "./syncing/schedules.js";
 import type { TokenVault } from "./vault.js";
@@ -57,6 +57,9 @@ export interface SyncWish {
   readonly includeIncognito?: boolean;
 }
 
+/** Of all that is asked of a provider while a client waits. */
+const LONGEST_ANSWER_MS = 5000;
+
 export const noSuchConnection = (): NotFoundError => new NotFoundError("There is no such connection");
 
 export class ConnectionService {
@@ -89,18 +92,14 @@ export class ConnectionService {
     const { provider, username, token, tokenField } = checkClaim(claim);
     this.#assertAvailable(provider);
     const identify = this.#identifier(provider);
-    try {
-      const identified = await identify({ username, token });
+    return this.#asking({ token: tokenField, account: "username" }, async (signal) => {
+      const identified = await identify({ username, token }, signal);
       if (token !== null && username !== null && !sameName(identified.account, username)) {
-        const message = "The token is of another account";
-        const detail = { path: tokenField, code: "token_of_another", message };
-        throw new ValidationError(message, [detail], "token_of_another");
+        throw problem(tokenField, "token_of_another", "The token is of another account");
       }
       const secrets = { access: token, refresh: null, expiresAt: null };
-      return await this.#save(userId, provider, identified, secrets);
-    } catch (error) {
-      throw toConnectError(error, { token: tokenField, account: "username" });
-    }
+      return this.#save(userId, provider, identified, secrets);
+    });
   }
 
   /** Where the user agrees. Throws `ConflictError("provider_unavailable")`, and `UnauthorizedError` when the session has ended. */
@@ -133,11 +132,9 @@ export class ConnectionService {
     if (refusal !== undefined || code === undefined) {
       throw problem("error", "authorization_failed", "The provider could not grant the access; try again");
     }
-    try {
-      return await this.#finish(client, begun, code);
-    } catch (error) {
-      throw toConnectError(error, { token: "code", account: "code" });
-    }
+    return this.#asking({ token: "code", account: "code" }, (signal) =>
+      this.#finish(client, begun, code, signal),
+    );
   }
 
   /** The row first: a queue that does not answer is told later. Throws `NotFoundError`. */
@@ -190,11 +187,31 @@ export class ConnectionService {
     if (!(await forgetConnection(this.deps, { userId, id }))) throw noSuchConnection();
   }
 
-  async #finish(client: OAuthClient, { userId, username, verifier }: Redeemed, code: string) {
+  /** What `work` asks of a provider, it does within the patience of a client. Throws what its errors mean to one. */
+  async #asking<T>(field: ConnectFields, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const signal = AbortSignal.timeout(Math.min(this.deps.settings.timeoutMs, LONGEST_ANSWER_MS));
+    try {
+      return await work(signal);
+    } catch (error) {
+      if (signal.aborted && error === signal.reason) throw notAnswering(error);
+      throw toConnectError(error, field);
+    }
+  }
+
+  async #finish(
+    client: OAuthClient,
+    { userId, username, verifier }: Redeemed,
+    code: string,
+    signal: AbortSignal,
+  ) {
     const { provider } = client;
     const redirectUri = callbackUrl(this.deps.publicUrl, provider);
-    const tokens = await exchangeCode({ fetch: this.deps.fetch, client }, { code, verifier, redirectUri });
-    const identified = await this.#identifier(provider)({ token: tokens.accessToken, username: null });
+    const tokens = await exchangeCode(
+      { fetch: this.deps.fetch, client, signal },
+      { code, verifier, redirectUri },
+    );
+    const claim = { token: tokens.accessToken, username: null };
+    const identified = await this.#identifier(provider)(claim, signal);
     const secrets = { access: tokens.accessToken, refresh: tokens.refreshToken, expiresAt: tokens.expiresAt };
     const { connection } = await this.#save(userId, provider, identified, secrets);
     return { connection, username };

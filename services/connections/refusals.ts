@@ -5,14 +5,14 @@ import { GrantRefusedError } from "./oauth/tokens.js";
 
 const RETRY_AFTER_SECONDS = 60;
 
-/**
- * The AppError that stands for it; any other error comes back as it was.
- * @param field of the request, for what the provider does not take
- */
-export function toConnectError(
-  error: unknown,
-  field: { readonly token: string; readonly account: string },
-): unknown {
+/** What a request calls the things that a provider may not take. */
+export interface ConnectFields {
+  readonly token: string;
+  readonly account: string;
+}
+
+/** The AppError that stands for it; any other error comes back as it was. */
+export function toConnectError(error: unknown, field: ConnectFields): unknown {
   if (error instanceof ReauthNeededError || error instanceof GrantRefusedError) {
     return refused(
       field.token,
@@ -27,12 +27,13 @@ export function toConnectError(
     const seconds = Math.max(1, Math.ceil((error.until - Date.now()) / 1000));
     return new UnavailableError("provider_busy", "The provider asks to wait", seconds, { cause: error });
   }
-  if (error instanceof ProviderError) {
-    const message = "The provider does not answer as it should";
-    return new UnavailableError("provider_error", message, RETRY_AFTER_SECONDS, { cause: error });
-  }
-  return error;
+  return error instanceof ProviderError ? notAnswering(error) : error;
 }
+
+export const notAnswering = (cause: unknown): UnavailableError =>
+  new UnavailableError("provider_error", "The provider does not answer as it should", RETRY_AFTER_SECONDS, {
+    cause,
+  });
 
 const refused = (path: string, code: string, message: string): ValidationError =>
   new ValidationError(message, [{ path, code, message }], code);

@@ -7,7 +7,7 @@ import { expectStatus } from "../support/expectStatus.js";
 import { buildUser, type TestUser } from "../support/factories.js";
 import type { Answer } from "../support/http.js";
 import { forgetSchedules } from "../support/schedules.js";
-import { broken, tooMany } from "../support/providers/exchange.js";
+import { broken, silent, tooMany } from "../support/providers/exchange.js";
 import { startStandIn, type StandIn } from "../support/providers/standIn.js";
 
 const CONNECTIONS = "/api/v1/connections";
@@ -18,7 +18,7 @@ describe("connections by a name or a token", () => {
   let user: TestUser;
   before(async () => {
     standIn = await startStandIn();
-    app = await startTestApp({ env: standIn.environment });
+    app = await startTestApp({ env: { ...standIn.environment, PROVIDER_TIMEOUT_MS: "1500" } });
     user = await buildUser(app);
     standIn.listenbrainz.listens.set("Ada", []);
     standIn.listenbrainz.tokens.set("listenbrainz-token", "Ada");
@@ -163,6 +163,9 @@ describe("connections by a name or a token", () => {
     standIn.next("/1/validate-token", broken(502));
     const down = expectStatus(503, await connect({ provider: "listenbrainz", token: "listenbrainz-token" }));
     expect(down.body.code).to.equal("provider_error");
+    standIn.next("/1/validate-token", silent());
+    const late = expectStatus(503, await connect({ provider: "listenbrainz", token: "listenbrainz-token" }));
+    expect(late.body.code).to.equal("provider_error");
     standIn.next("/1/validate-token", tooMany("2"));
     const busy = expectStatus(503, await connect({ provider: "listenbrainz", token: "listenbrainz-token" }));
     expect(busy.body.code).to.equal("provider_busy");
