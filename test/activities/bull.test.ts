@@ -1,6 +1,7 @@
 /** Imports on BullMQ with the worker's own process, in a Redis of the test. No process is told of any Temporal. */
 import { once } from "node:events";
 import { expect } from "chai";
+import { insertConnection } from "../services/connections/syncBench.js";
 import { requestErase } from "../../services/users/erasing.js";
 import { outcomeOf, undisturbed } from "../faults/outcome.js";
 import type { Outcome } from "../faults/outcome.js";
@@ -8,6 +9,9 @@ import { digestOf, json, play, plays, podcast, quietLog } from "../services/impo
 import { createTestDatabase } from "../support/database.js";
 import type { TestDatabase } from "../support/database.js";
 import type { RunningEntry } from "../support/processes.js";
+import { tooMany } from "../support/providers/exchange.js";
+import { startStandIn } from "../support/providers/standIn.js";
+import type { StandIn } from "../support/providers/standIn.js";
 import { startRedis } from "../support/servers.js";
 import type { OwnServer } from "../support/servers.js";
 import { until } from "../support/until.js";
@@ -27,11 +31,12 @@ describe("imports on BullMQ", function () {
   let db: TestDatabase;
   let redis: OwnServer;
   let real: RealWorker;
+  let standIn: StandIn;
   let worker: RunningEntry;
   let calm: Outcome;
 
   before(async () => {
-    [db, redis] = await Promise.all([createTestDatabase(), startRedis()]);
+    [db, redis, standIn] = await Promise.all([createTestDatabase(), startRedis(), startStandIn()]);
     real = await createRealWorker(db, {
       bullRedisUrl: redis.url,
       scheduleMinuteMs: 1000,
@@ -42,12 +47,12 @@ describe("imports on BullMQ", function () {
   });
   after(async () => {
     await real.close();
-    await Promise.all([redis.close(), db.drop()]);
+    await Promise.all([redis.close(), standIn.stop(), db.drop()]);
   });
 
   const pool = () => db.database.pool;
   const start = (env: Readonly<Record<string, string>> = {}) =>
-    real.start({ IMPORT_OUTAGE_RETRY_MS: "200", ...env });
+    real.start({ IMPORT_OUTAGE_RETRY_MS: "200", ...standIn.environment, ...env });
   const rows = async (user: string) => (await digestOf(pool(), user)).rows;
   const inspect = (id: string) => real.queue.inspect({ kind: "import", importId: id, attempt: 1 });
   const over = (id: string) => until("the run is over", async () => (await inspect(id)) !== "open");
@@ -138,5 +143,49 @@ describe("imports on BullMQ", function () {
       return found.rows.length === 0;
     });
     expect(await rows(user)).to.equal(0);
+  });
+
+  it("syncs a connection on its schedule, which is made again when Redis has lost it, and waits out a limit", async () => {
+    const user = await insertUser(pool());
+    const connectionId = await insertConnection(pool(), user, { everyMinutes: 1 });
+    await pool().query("update connections set account = id::text where id = $1", [connectionId]);
+    const listens = ["The first", "The second"].map((title, n) => ({
+      title,
+      artist: "Somebody",
+      at: 1_750_000_000 + 300 * n,
+    }));
+    standIn.listenbrainz.listens.set(connectionId, listens);
+    const scheduled = () =>
+      until("the worker has made a schedule", async () =>
+        (await real.queue.listSchedules()).includes(connectionId),
+      );
+    const open = async () =>
+      (
+        await pool().query<{ id: string; until: Date | null }>(
+          `select id, waiting_until as until from import_jobs
+            where connection_id = $1 and waiting_reason = 'rate_limited' and status = 'running'`,
+          [connectionId],
+        )
+      ).rows[0];
+    await scheduled();
+    await redis.kill();
+    await redis.start();
+    await scheduled();
+    // In place of the worker's, which is of a true minute.
+    const schedule = { connectionId, userId: user, provider: "listenbrainz", everyMinutes: 1 };
+    standIn.next(`/1/user/${connectionId}`, tooMany("1"));
+    await real.queue.upsertSchedule({ ...schedule, paused: false });
+    await until("a sync waits", async () => (await open()) !== undefined);
+    await until("what was listened to is in", async () => (await rows(user)) === 2);
+
+    standIn.always(`/1/user/${connectionId}`, tooMany("80000"));
+    await until("a sync waits for long", async () => {
+      const waiting = await open();
+      return waiting?.until != null && waiting.until.getTime() > Date.now() + 79_900_000;
+    });
+    await real.queue.removeSchedule(connectionId);
+    const { id } = (await open())!;
+    await real.service.cancel(user, id);
+    expect((await real.settled(user, id, undefined, 5000)).status).to.equal("cancelled");
   });
 });
