@@ -46,6 +46,18 @@ describe("loadConfig", () => {
     expect(config.spoolDir).to.equal(path.join(config.home, "spool"));
   });
 
+  it("needs no Temporal where imports run on BullMQ, and its Redis unless it has one of its own", () => {
+    const { TEMPORAL_ADDRESS: _, ...others } = REQUIRED;
+    const bull = { ...others, IMPORT_QUEUE: "bullmq" };
+    expect(loadConfig(REQUIRED).queue.kind).to.equal("temporal");
+    expect(loadConfig(bull).queue).to.deep.equal({
+      kind: "bullmq",
+      bull: { name: "playlog-imports", redisUrl: REQUIRED.REDIS_URL },
+    });
+    const own = loadConfig({ ...bull, BULL_QUEUE: "mine", BULL_REDIS_URL: "redis://other:6379" });
+    expect(own.queue.bull).to.deep.equal({ name: "mine", redisUrl: "redis://other:6379" });
+  });
+
   it("takes what it is given, and only from there", () => {
     const config = loadConfig({
       ...REQUIRED,
@@ -173,6 +185,9 @@ describe("loadConfig", () => {
   });
 
   const bad: readonly (readonly [name: string, value: string])[] = [
+    ["IMPORT_QUEUE", "bull"],
+    ["BULL_QUEUE", "a:b"],
+    ["BULL_REDIS_URL", "http://localhost:6379"],
     ["TEMPORAL_ADDRESS", "localhost"],
     ["TEMPORAL_ADDRESS", "http://localhost:7233"],
     ["PUBLIC_URL", "javascript:alert(1)"],

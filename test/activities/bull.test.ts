@@ -12,6 +12,7 @@ import type { RunningEntry } from "../support/processes.js";
 import { tooMany } from "../support/providers/exchange.js";
 import { startStandIn } from "../support/providers/standIn.js";
 import type { StandIn } from "../support/providers/standIn.js";
+import { rejection } from "../support/rejection.js";
 import { startRedis } from "../support/servers.js";
 import type { OwnServer } from "../support/servers.js";
 import { until } from "../support/until.js";
@@ -25,6 +26,15 @@ const UPLOAD = zip([
   { name: "a.json", data: json([...plays(500), ...plays(60, 440), podcast(1), { ...play(1), ts: "?" }]) },
   { name: "b.json", data: json(plays(498, 400)) },
 ]);
+
+/** For Node: makes the package one that is not installed. */
+const WITHOUT_BULLMQ = `data:text/javascript,${encodeURIComponent(`
+  import { register } from "node:module";
+  register("data:text/javascript," + encodeURIComponent(\`
+    export async function resolve(name, context, next) {
+      if (name === "bullmq") throw Object.assign(new Error("no " + name), { code: "ERR_MODULE_NOT_FOUND" });
+      return next(name, context);
+    }\`));`)}`;
 
 describe("imports on BullMQ", function () {
   this.timeout(60_000);
@@ -51,8 +61,8 @@ describe("imports on BullMQ", function () {
   });
 
   const pool = () => db.database.pool;
-  const start = (env: Readonly<Record<string, string>> = {}) =>
-    real.start({ IMPORT_OUTAGE_RETRY_MS: "200", ...standIn.environment, ...env });
+  const start = (env: Readonly<Record<string, string>> = {}, execArgv: readonly string[] = []) =>
+    real.start({ IMPORT_OUTAGE_RETRY_MS: "200", ...standIn.environment, ...env }, execArgv);
   const rows = async (user: string) => (await digestOf(pool(), user)).rows;
   const inspect = (id: string) => real.queue.inspect({ kind: "import", importId: id, attempt: 1 });
   const over = (id: string) => until("the run is over", async () => (await inspect(id)) !== "open");
@@ -68,6 +78,13 @@ describe("imports on BullMQ", function () {
       return found.rows.length === 1;
     });
   }
+
+  it("does not begin without the package, and says what to install", async () => {
+    const failure = await rejection(start({}, ["--import", WITHOUT_BULLMQ]));
+    expect((failure as Error).message).to.match(
+      /ended with 1 .*\nIMPORT_QUEUE=bullmq needs the package bullmq, .*: npm install bullmq\n$/,
+    );
+  });
 
   it("waits while it is paused, stops when it is cancelled, and goes on after the worker was killed", async () => {
     const [one, two] = [await accepted(), await accepted()];

@@ -25,7 +25,7 @@ export interface RealWorker {
   readonly spoolDir: string;
   readonly taskQueue: string;
   /** One more worker process; stopped by `close` when the test does not. */
-  start(env?: Readonly<Record<string, string>>): Promise<RunningEntry>;
+  start(env?: Readonly<Record<string, string>>, execArgv?: readonly string[]): Promise<RunningEntry>;
   accept(userId: string, upload: Buffer, filename?: string): Promise<ImportJobView>;
   /** The job once it has one of these statuses; fails after `timeoutMs`. */
   settled(
@@ -105,8 +105,8 @@ export async function createRealWorker(
     blobs,
     spoolDir,
     taskQueue,
-    async start(env = {}) {
-      const worker = await startEntry("activities/worker.ts", {
+    async start(env = {}, execArgv = []) {
+      const settings = {
         DATABASE_URL: options.databaseUrl ?? db.url,
         REDIS_URL: stack.redisUrl,
         PLAYLOG_HOME: home,
@@ -116,7 +116,8 @@ export async function createRealWorker(
         LOG_LEVEL: "info",
         ...queueEnv,
         ...env,
-      });
+      };
+      const worker = await startEntry("activities/worker.ts", settings, execArgv);
       workers.push(worker);
       return worker;
     },
