@@ -117,7 +117,7 @@ describe("the tree", () => {
       imports
         .filter((name) => {
           const [own, other] = [resource(file), resource(name)];
-          const shared = /\/(schema|presenter)\.ts$/.test(name);
+          const shared = /\/(schema|view|presenter)\.ts$/.test(name);
           return own !== undefined && other !== undefined && own !== other && !shared;
         })
         .map((name) => `${file} -> ${name}`),

@@ -10,6 +10,7 @@ import { httpClient } from "../support/http.js";
 import { freePort, type RunningEntry, startEntry } from "../support/processes.js";
 import { RawRequest } from "../support/sockets.js";
 import { testStack } from "../support/stack.js";
+import { insertUser } from "../support/users.js";
 
 const ROOT = path.join(import.meta.dirname, "../..");
 
@@ -99,6 +100,25 @@ describe("the api as a process", function () {
       expect(output).to.include("create_users");
     } finally {
       await empty.drop();
+    }
+  });
+
+  it("refuses to run without a key that tokens in the database need, and names it", async () => {
+    const { pool } = database.database;
+    const user = await insertUser(pool);
+    await pool.query(
+      `insert into connections (id, user_id, provider, account, access_token, token_key_id)
+       values (gen_random_uuid(), $1, 'spotify', 'ada', 'sealed', 'key-of-last-year')`,
+      [user],
+    );
+    try {
+      const { code, output } = await runToEnd(settings());
+      expect(code).to.equal(1);
+      expect(output).to.match(
+        /^The database holds tokens under 1 key\(s\) that are not here: key-of-last-year\./m,
+      );
+    } finally {
+      await pool.query("delete from users where id = $1", [user]);
     }
   });
 
