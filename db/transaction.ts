@@ -1,5 +1,7 @@
-/** A transaction on a connection of a pool, whatever kind of transaction it is. */
+/** A transaction on a connection of a pool, whatever kind of transaction it is, and run again as a whole where that can help. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
+import { sqlState } from "./errors.js";
 
 export interface TransactionForm {
   /** The statement that begins it, settings of its own included. */
@@ -28,5 +30,30 @@ export async function runTransaction<T>(
     throw error;
   } finally {
     client.release(broken);
+  }
+}
+
+/** Lost against another transaction; the same work succeeds on another try: conflict, deadlock, lock timeout. */
+const LOST = new Set(["40001", "40P01", "55P03"]);
+const TRIES = 6;
+const PLAIN: TransactionForm = { begin: "begin", end: "commit" };
+
+/**
+ * Runs `work` between BEGIN and COMMIT. A transaction that lost against another is run again from its start;
+ * every other error is thrown after ROLLBACK. After an error of the connection the connection is closed, and whether
+ * a COMMIT took place is unknown: callers make themselves repeatable.
+ */
+export async function inTransaction<T>(
+  pool: pg.Pool,
+  work: (client: pg.PoolClient) => Promise<T>,
+  tries = TRIES,
+): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await runTransaction(pool, PLAIN, work);
+    } catch (error) {
+      if (attempt >= tries || !LOST.has(sqlState(error) ?? "")) throw error;
+      await sleep(20 * 2 ** attempt * (0.5 + Math.random()));
+    }
   }
 }

@@ -9,10 +9,10 @@ import type pg from "pg";
 import type { Database } from "../../db/knex.js";
 import type { TokenScope, UserRole } from "../../db/models/enums.js";
 import { accountOf } from "../../db/queries/cacheVersions.js";
+import { inTransaction } from "../../db/transaction.js";
 import { ConflictError, ForbiddenError, UnauthorizedError } from "../../utils/errors.js";
 import { uuidv7 } from "../../utils/uuid.js";
 import type { CacheVersions } from "../cache/CacheVersions.js";
-import { inTransaction } from "../import/writing/transaction.js";
 
 /** 256 random bits behind a prefix by which people and secret scanners know what it is. */
 const PREFIX = "playlog_";

@@ -9,9 +9,9 @@ import type pg from "pg";
 import type { Database } from "../../db/knex.js";
 import { USER_ROLES, type UserRole } from "../../db/models/enums.js";
 import { accountOf } from "../../db/queries/cacheVersions.js";
+import { inTransaction } from "../../db/transaction.js";
 import type { CacheVersions } from "../cache/CacheVersions.js";
 import type { RedisService } from "../cache/RedisService.js";
-import { inTransaction } from "../import/writing/transaction.js";
 import type { AccessClaims } from "./accessTokens.js";
 import { REMEMBER_MS, type RevocationWatch } from "./RevocationWatch.js";
 import {

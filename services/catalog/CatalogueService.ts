@@ -16,7 +16,7 @@ import {
   type TrackDetail,
 } from "../../db/queries/catalogue.js";
 import type { Reads } from "../../db/replica.js";
-import { inTransaction } from "../import/writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 import { createAlbum, createArtist, createTrack, type Creation } from "./creating.js";
 import { type Check, editAlbum, editArtist, editTrack } from "./editing.js";
 import type { AlbumFields, ArtistChoice, ArtistFields, TrackFields } from "./fields.js";

@@ -7,7 +7,7 @@ import type { ClientBase, Pool } from "pg";
 import { USER_PLAYS_LOCK } from "../../db/advisoryLocks.js";
 import type { CatalogueEntity } from "../../db/models/enums.js";
 import { announceChange, CATALOGUE, historyOf } from "../../db/queries/cacheVersions.js";
-import { inTransaction } from "../import/writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 import { looseKey } from "./keys.js";
 import { lockListeners, refuseNewListeners } from "./listeners.js";
 import { lockCatalogueAlone, SHARE_CATALOGUE } from "./lock.js";

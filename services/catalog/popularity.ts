@@ -6,8 +6,8 @@
 import type pg from "pg";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import { announceChange, LISTINGS } from "../../db/queries/cacheVersions.js";
+import { inTransaction } from "../../db/transaction.js";
 import { onlyOnce } from "../upkeep.js";
-import { inTransaction } from "../import/writing/transaction.js";
 import { shareCatalogue } from "./lock.js";
 
 /** A pass takes about a second for a million plays. */

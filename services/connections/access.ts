@@ -1,7 +1,7 @@
 /** The way of a sync to the secrets of a connection. Access tokens are renewed here, and nowhere else. */
 import type pg from "pg";
 import type { ConnectionProvider, ConnectionStatus, OAuthProvider } from "../../db/models/enums.js";
-import { inTransaction } from "../import/writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 import { ProviderError, ReauthNeededError } from "./errors.js";
 import type { ProviderFetch } from "./http/providerFetch.js";
 import type { OAuthClient } from "./oauth/clients.js";

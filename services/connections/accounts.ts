@@ -2,9 +2,9 @@
 import type pg from "pg";
 import { brokenConstraint } from "../../db/errors.js";
 import type { ConnectionProvider, ConnectionStatus, ImportStatus } from "../../db/models/enums.js";
+import { inTransaction } from "../../db/transaction.js";
 import { ConflictError, UnauthorizedError } from "../../utils/errors.js";
 import { uuidv7 } from "../../utils/uuid.js";
-import { inTransaction } from "../import/writing/transaction.js";
 import type { IdentifiedAccount } from "./providers/types.js";
 import type { TokenVault } from "./vault.js";
 

@@ -1,6 +1,6 @@
 /** Moves users' tokens from one key to another, beside running processes. */
 import type pg from "pg";
-import { inTransaction } from "../import/writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 import { markNeedsReauth } from "./reauth.js";
 import { type SecretPlace, type TokenVault, VaultError } from "./vault.js";
 

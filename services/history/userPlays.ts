@@ -2,9 +2,9 @@
 import type pg from "pg";
 import { USER_LINKS_LOCK, USER_PLAYS_LOCK } from "../../db/advisoryLocks.js";
 import { brokenConstraint, sqlState } from "../../db/errors.js";
+import { inTransaction } from "../../db/transaction.js";
 import { UnauthorizedError } from "../../utils/errors.js";
 import { SHARE_CATALOGUE } from "../catalog/lock.js";
-import { inTransaction } from "../import/writing/transaction.js";
 
 /** A batch of an import holds the lock for about a second, so somebody who waits is not kept longer than two tries. */
 const TRIES = 2;

@@ -1,13 +1,13 @@
 /** What an owner may do to an import: which status allows what, and what it changes. */
 import type { Pool, PoolClient } from "pg";
 import { brokenConstraint } from "../../db/errors.js";
+import { inTransaction } from "../../db/transaction.js";
 import { ConflictError, NotFoundError } from "../../utils/errors.js";
 import { importWorkflowId } from "../../workflows/contracts.js";
 import { forgetFailures } from "../connections/syncing/runState.js";
 import { closeJob } from "./closing.js";
 import { isOpen, lockJob } from "./jobs.js";
 import type { ImportStatus, JobRow } from "./jobs.js";
-import { inTransaction } from "./writing/transaction.js";
 
 /** Before the first look of the reconciler, the caller itself tries to start the work. */
 export const START_GRACE_SECONDS = 5;

@@ -4,12 +4,12 @@
  */
 import type { Pool, PoolClient } from "pg";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
+import { inTransaction } from "../../db/transaction.js";
 import { relinkKeys } from "../history/linking/relink.js";
 import { lockPlays } from "../history/userPlays.js";
 import { onlyOnce } from "../upkeep.js";
 import { OPEN_STATUSES } from "./jobs.js";
 import { linkImport } from "./linking.js";
-import { inTransaction } from "./writing/transaction.js";
 
 export interface LinkPass {
   /** Imports that were linked. */

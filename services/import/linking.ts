@@ -7,7 +7,7 @@ import { relinkKeys } from "../history/linking/relink.js";
 import { lockPlays } from "../history/userPlays.js";
 import { lockJob } from "./jobs.js";
 import type { StepContext } from "./stepContext.js";
-import { inTransaction } from "./writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 
 export interface Linked {
   /** Of the plays that the import inserted, those that are another sighting of a play. */

@@ -4,7 +4,7 @@ import { JobClosedError, lockJob } from "./jobs.js";
 import type { JobRow, RunRef } from "./jobs.js";
 import type { StepsDependencies } from "./stepContext.js";
 import { ImportError } from "./verdicts.js";
-import { inTransaction } from "./writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 
 /**
  * Marks the job as waiting to be woken; `parked` is false when it is not paused any more, and nothing is to wait for. Whoever

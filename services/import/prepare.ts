@@ -10,7 +10,7 @@ import type { StepContext, StepsDependencies } from "./stepContext.js";
 import { IMPORT_ERRORS, ImportError } from "./verdicts.js";
 import type { ImportErrorCode } from "./verdicts.js";
 import { withUpload } from "./withUpload.js";
-import { inTransaction } from "./writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 
 export interface Prepared {
   /** The job is paused: nothing was looked at, and the rest says nothing. */

@@ -4,6 +4,7 @@
  */
 import type { Pool } from "pg";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
+import { inTransaction } from "../../db/transaction.js";
 import type { Logger } from "../../utils/logger.js";
 import type { BlobStore } from "../storage/BlobStore.js";
 import { onlyOnce } from "../upkeep.js";
@@ -15,7 +16,6 @@ import { findJob, isOpen, lockJob } from "./jobs.js";
 import type { ImportStatus } from "./jobs.js";
 import type { ImportObserver } from "./observer.js";
 import { enqueueJob, enqueueUndo } from "./starting.js";
-import { inTransaction } from "./writing/transaction.js";
 
 export interface ReconcilerDependencies {
   readonly pool: Pool;

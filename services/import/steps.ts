@@ -25,7 +25,7 @@ import { ImportError } from "./verdicts.js";
 import { noteWaiting } from "./waiting.js";
 import type { OutageReason } from "./waiting.js";
 import { CatalogueResolver } from "./writing/resolver.js";
-import { inTransaction } from "./writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 
 export interface ImportSteps {
   /** Detects what is in the upload and writes its parts. */

@@ -6,12 +6,12 @@
 import type { PoolClient } from "pg";
 import { USER_PLAYS_LOCK } from "../../db/advisoryLocks.js";
 import { announceChange, historyOf } from "../../db/queries/cacheVersions.js";
+import { inTransaction } from "../../db/transaction.js";
 import { keysOfLinked, relinkKeys } from "../history/linking/relink.js";
 import { findJob, JobClosedError, lockJob } from "./jobs.js";
 import type { JobRow } from "./jobs.js";
 import type { StepContext, StepsDependencies } from "./stepContext.js";
 import { ImportError } from "./verdicts.js";
-import { inTransaction } from "./writing/transaction.js";
 
 export interface Undone {
   /** Plays deleted by this run of the step. */

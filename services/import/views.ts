@@ -4,7 +4,7 @@ import type { ImportOptions, ImportStatus, JobRow, PartRow, PartStatus, Totals }
 import { isOpen, optionsOf, partsOf } from "./jobs.js";
 import { countsOf, progressOf, reasonsOf } from "./progress.js";
 import type { Progress } from "./progress.js";
-import { inTransaction } from "./writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 
 /** Unknown fields are null, never left out. */
 export interface ImportJobView {

@@ -6,7 +6,7 @@
 import type pg from "pg";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import { CATALOGUE_ENTITIES } from "../../db/models/enums.js";
-import { inTransaction } from "../import/writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 import { nextDocuments } from "./documents.js";
 import { repairable } from "./spelling.js";
 import { type Border, NONE_YET, TIER_SIZES, writeBorder } from "./tiers.js";

@@ -4,7 +4,7 @@
  * played yet comes behind everything that is there, so the names an import brings are of the last tier.
  */
 import type pg from "pg";
-import { inTransaction } from "../import/writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 import { mergePending } from "./pending.js";
 
 type Client = Pick<pg.ClientBase, "query">;

@@ -6,7 +6,7 @@ import type pg from "pg";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import type { CatalogueEntity } from "../../db/models/enums.js";
 import { numberArray } from "../../db/lists.js";
-import { inTransaction } from "../import/writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 import { onlyOnce } from "../upkeep.js";
 import { makeDocuments } from "./documents.js";
 import { mergePending } from "./pending.js";

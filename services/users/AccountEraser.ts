@@ -6,6 +6,7 @@
 import type { Pool, PoolClient } from "pg";
 import { escapeIdentifier } from "pg";
 import { announceChange, historyOf } from "../../db/queries/cacheVersions.js";
+import { inTransaction } from "../../db/transaction.js";
 import { AppError } from "../../utils/errors.js";
 import type { Logger } from "../../utils/logger.js";
 import { cancelJob } from "../import/control.js";
@@ -15,7 +16,6 @@ import { isOpen, OPEN_STATUSES } from "../import/jobs.js";
 import type { ImportStatus } from "../import/jobs.js";
 import type { StepContext } from "../import/stepContext.js";
 import { lockPlaysAlone } from "../import/undo.js";
-import { inTransaction } from "../import/writing/transaction.js";
 import type { BlobStore } from "../storage/BlobStore.js";
 
 export interface EraserDependencies {

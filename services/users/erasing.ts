@@ -2,7 +2,7 @@
 import type { Pool } from "pg";
 import type { Logger } from "../../utils/logger.js";
 import type { EnqueueOutcome, ImportQueue } from "../import/ImportQueue.js";
-import { inTransaction } from "../import/writing/transaction.js";
+import { inTransaction } from "../../db/transaction.js";
 
 export interface ErasingDependencies {
   readonly pool: Pool;

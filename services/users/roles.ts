@@ -2,8 +2,8 @@
 import type { Pool, PoolClient } from "pg";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import type { UserRole } from "../../db/models/enums.js";
+import { inTransaction } from "../../db/transaction.js";
 import { ConflictError, NotFoundError } from "../../utils/errors.js";
-import { inTransaction } from "../import/writing/transaction.js";
 
 export interface AccountRole {
   readonly id: string;

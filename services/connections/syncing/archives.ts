@@ -4,7 +4,7 @@ import { JobClosedError } from "../../import/jobs.js";
 import type { JobRow } from "../../import/jobs.js";
 import { releaseUpload } from "../../import/releaseUpload.js";
 import type { StepContext } from "../../import/stepContext.js";
-import { inTransaction } from "../../import/writing/transaction.js";
+import { inTransaction } from "../../../db/transaction.js";
 import type { BlobStore, StoredBlob } from "../../storage/BlobStore.js";
 import type { ArchiveProvider, ArchiveStage, SyncAccess } from "../providers/types.js";
 import { moveOn } from "./runState.js";

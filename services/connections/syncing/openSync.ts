@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { Pool, PoolClient } from "pg";
 import { OPEN_IMPORT_STATUSES } from "../../../db/models/enums.js";
 import type { ConnectionProvider, ConnectionStatus } from "../../../db/models/enums.js";
+import { inTransaction } from "../../../db/transaction.js";
 import type { Logger } from "../../../utils/logger.js";
 import { uuidv7 } from "../../../utils/uuid.js";
 import { importWorkflowId } from "../../../workflows/contracts.js";
@@ -12,7 +13,6 @@ import type { ImportQueue } from "../../import/ImportQueue.js";
 import { findJob } from "../../import/jobs.js";
 import type { ImportOptions, JobRow } from "../../import/jobs.js";
 import { enqueueJob } from "../../import/starting.js";
-import { inTransaction } from "../../import/writing/transaction.js";
 
 export interface OpenSyncDependencies {
   readonly pool: Pool;

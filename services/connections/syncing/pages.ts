@@ -10,7 +10,7 @@ import type { JudgedBatch, PlayRecord, RejectedRecord, SkippedRecord } from "../
 import { BatchCommitter } from "../../import/writing/BatchCommitter.js";
 import { BordersMovedError } from "../../import/writing/marker.js";
 import type { CatalogueResolver } from "../../import/writing/resolver.js";
-import { inTransaction } from "../../import/writing/transaction.js";
+import { inTransaction } from "../../../db/transaction.js";
 import type { LiveFormat, SyncPage } from "../providers/types.js";
 import { finishPart } from "./part.js";
 import type { SyncPart } from "./part.js";

@@ -2,7 +2,7 @@
 import type { Pool, PoolClient } from "pg";
 import { assertOpen, lockJob } from "../../import/jobs.js";
 import type { JobRow } from "../../import/jobs.js";
-import { inTransaction } from "../../import/writing/transaction.js";
+import { inTransaction } from "../../../db/transaction.js";
 import type { LiveFormat } from "../providers/types.js";
 
 export const PART_NO = 0;

@@ -5,6 +5,7 @@
 import type { Pool, PoolClient } from "pg";
 import { USER_PLAYS_LOCK } from "../../../db/advisoryLocks.js";
 import { announceChange, historyOf } from "../../../db/queries/cacheVersions.js";
+import { inTransaction } from "../../../db/transaction.js";
 import { SHARE_CATALOGUE } from "../../catalog/lock.js";
 import type { BatchOutcome, Counts, JudgedBatch, PlayRecord, RejectedRecord } from "./batch.js";
 import { judgeDryPlays } from "./dryPlays.js";
@@ -13,7 +14,7 @@ import { claimedRange, completeMarker, countsOf, insertMarker, reasonsOf } from 
 import { writePlays } from "./plays.js";
 import type { Claims, PlacedPlay } from "./plays.js";
 import type { CatalogueResolver } from "./resolver.js";
-import { complaintOf, inTransaction, isolateRefused, refusalOf } from "./transaction.js";
+import { complaintOf, isolateRefused, refusalOf } from "./transaction.js";
 
 /** A twin of this batch, stalled in its transaction, is waited for no longer than this. */
 const LOCK_TIMEOUT_MS = 15_000;

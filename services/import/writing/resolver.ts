@@ -17,7 +17,8 @@ import { looseKey, nameKey } from "../../catalog/keys.js";
 import { shareCatalogue } from "../../catalog/lock.js";
 import { ByDescription, lengthOf } from "./descriptions.js";
 import type { Description } from "./descriptions.js";
-import { inTransaction, isolateRefused, refusalOf } from "./transaction.js";
+import { inTransaction } from "../../../db/transaction.js";
+import { isolateRefused, refusalOf } from "./transaction.js";
 
 export interface CatalogueIds {
   readonly trackId: number;

@@ -1,33 +1,7 @@
-/** One transaction on one connection, run again as a whole where that can help. */
-import { setTimeout as sleep } from "node:timers/promises";
-import type { Pool, PoolClient } from "pg";
+/** What the database refuses of a transaction's rows, and which of them it refuses. */
 import { brokenConstraint, sqlState } from "../../../db/errors.js";
-import { runTransaction, type TransactionForm } from "../../../db/transaction.js";
 
-/** Lost against another transaction; the same work succeeds on another try: conflict, deadlock, lock timeout. */
-const LOST = new Set(["40001", "40P01", "55P03"]);
-const TRIES = 6;
-const PLAIN: TransactionForm = { begin: "begin", end: "commit" };
-
-/**
- * Runs `work` between BEGIN and COMMIT. A transaction that lost against another is run again from its start;
- * every other error is thrown after ROLLBACK. After an error of the connection the connection is closed, and whether
- * a COMMIT took place is unknown: callers make themselves repeatable.
- */
-export async function inTransaction<T>(
-  pool: Pool,
-  work: (client: PoolClient) => Promise<T>,
-  tries = TRIES,
-): Promise<T> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await runTransaction(pool, PLAIN, work);
-    } catch (error) {
-      if (attempt >= tries || !LOST.has(sqlState(error) ?? "")) throw error;
-      await sleep(20 * 2 ** attempt * (0.5 + Math.random()));
-    }
-  }
-}
+export { inTransaction } from "../../../db/transaction.js";
 
 /** What the database objects to, for errors that running again does not heal. */
 export type Refusal = "value" | "owner" | "catalogue" | null;

@@ -1,11 +1,11 @@
 import { expect } from "chai";
 import { primaryReads } from "../../../../db/replica.js";
+import { inTransaction } from "../../../../db/transaction.js";
 import { CatalogueService } from "../../../../services/catalog/CatalogueService.js";
 import { HistoryEditor } from "../../../../services/history/HistoryEditor.js";
 import { lockPlays } from "../../../../services/history/userPlays.js";
 import { MOST_SIGHTINGS, relinkKeys } from "../../../../services/history/linking/relink.js";
 import { catchUpLinks } from "../../../../services/import/linkUpkeep.js";
-import { inTransaction } from "../../../../services/import/writing/transaction.js";
 import { play } from "../../import/importing.js";
 import { accountDataOf, lastfmOf, listenbrainzOf } from "./copies.js";
 import { createLinkBench, type LinkBench } from "./support.js";

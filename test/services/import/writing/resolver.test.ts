@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type pg from "pg";
-import { inTransaction } from "../../../../services/import/writing/transaction.js";
+import { inTransaction } from "../../../../db/transaction.js";
 import { ByDescription, LONGEST_CHAIN } from "../../../../services/import/writing/descriptions.js";
 import type { Description } from "../../../../services/import/writing/descriptions.js";
 import { CatalogueResolver } from "../../../../services/import/writing/resolver.js";
