@@ -1,7 +1,12 @@
 /** Syncs as they run in earnest: a schedule of a Temporal server of its own, the worker's process, a provider over HTTP. */
+import path from "node:path";
 import { Client, Connection } from "@temporalio/client";
+import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
 import { expect } from "chai";
+import { loadConnectionSecrets } from "../../services/connections/secrets.js";
+import { openSync } from "../../services/connections/syncing/openSync.js";
 import { TemporalImportQueue } from "../../services/import/queues/TemporalImportQueue.js";
+import { requestErase } from "../../services/users/erasing.js";
 import { importWorkflowId, syncScheduleId } from "../../workflows/contracts.js";
 import { insertConnection } from "../services/connections/syncBench.js";
 import { quietLog } from "../services/import/importing.js";
@@ -18,6 +23,8 @@ import { until } from "../workflows/scripted.js";
 import { createRealWorker } from "./realWorker.js";
 import type { RealWorker } from "./realWorker.js";
 
+/** Not to be seen anywhere but where it is used. */
+const TOKEN = "canary-of-a-token";
 /** How long the minutes of these schedules are: the shortest interval there is. */
 const MINUTE_MS = 1000;
 
@@ -90,7 +97,13 @@ describe("a sync on its schedule", function () {
 
   it("fires, and again after its worker and the server were killed", async () => {
     synced = await insertConnection(db.database.pool, user, { everyMinutes: 1 });
-    await db.database.pool.query("update connections set account = id::text where id = $1", [synced]);
+    const home = path.dirname(real.spoolDir);
+    const { vault } = await loadConnectionSecrets({ home, tokenKeys: [], providers: standIn.settings() });
+    const { bytes, keyId } = vault.seal(TOKEN, { row: synced, column: "access_token" });
+    await db.database.pool.query(
+      "update connections set account = id::text, access_token = $2, token_key_id = $3 where id = $1",
+      [synced, bytes, keyId],
+    );
     listenTo("The first");
     listenTo("The second");
     // The worker makes the schedule, of a true minute; with the short one in its place it has nothing more to say.
@@ -137,6 +150,23 @@ describe("a sync on its schedule", function () {
     expect(dueRuns.length).to.be.greaterThan(0);
   });
 
+  it("shows the provider its user's token, and nobody else", async () => {
+    const shown = standIn.seen.filter(({ headers }) => headers.authorization === `Token ${TOKEN}`);
+    expect(shown.length).to.be.greaterThan(0);
+    for await (const { workflowId, runId } of client.workflow.list()) {
+      const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+      const text = historyToJSON(history);
+      const payloads = [...text.matchAll(/"data":\s*"([^"]*)"/g)].map(([, data]) =>
+        Buffer.from(data!, "base64").toString(),
+      );
+      expect(payloads.length, workflowId).to.be.greaterThan(0);
+      expect([text, ...payloads].join("\n"), workflowId).not.to.include(TOKEN);
+    }
+    expect(worker.output()).not.to.include(TOKEN);
+    const rows = await db.database.pool.query("select row_to_json(j)::text from import_jobs j");
+    expect(JSON.stringify(rows.rows)).not.to.include(TOKEN);
+  });
+
   it("waits out a short limit, and is one sync for as long as that takes", async () => {
     standIn.next(`/1/user/${synced}`, tooMany("3"));
     await until("a sync waits", async () => (await opened())?.waiting_reason === "rate_limited");
@@ -165,5 +195,24 @@ describe("a sync on its schedule", function () {
     await real.service.cancel(user, waiting.id);
     expect((await real.settled(user, waiting.id, undefined, 5000)).status).to.equal("cancelled");
     expect((await syncs()).filter(({ status }) => status === "running")).to.deep.equal([]);
+  });
+
+  it("ends with its account, though it waits, and leaves nothing", async () => {
+    const { pool } = db.database;
+    const job = await openSync({ pool, queue, log: quietLog, batchRows: 100 }, synced, { trigger: "user" });
+    const { id } = "opened" in job ? job.opened : expect.fail("no sync was opened");
+    await until("it waits", async () => (await opened())?.waiting_reason === "rate_limited");
+    await requestErase({ pool, queue, log: quietLog }, user);
+    await until("the account is gone", async () => {
+      const { rows } = await pool.query("select from users where id = $1", [user]);
+      return rows.length === 0;
+    });
+    for (const table of ["connections", "import_jobs", "listening_history", "sync_runs", "sync_gaps"])
+      expect((await pool.query(`select from ${table}`)).rows, table).to.deep.equal([]);
+    expect(await queue.inspect({ kind: "import", importId: id, attempt: 1 })).to.be.oneOf([
+      "missing",
+      "cancelled",
+    ]);
+    await until("its schedule is gone", async () => (await queue.inspectSchedule(synced)) === null);
   });
 });

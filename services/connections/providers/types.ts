@@ -60,7 +60,7 @@ export interface SyncProvider {
 
 export interface ArchiveRequest extends PageRequest {
   /** Keeps a file for the import; to be called at most once, by the stage that ends in `upload`. */
-  store(bytes: Readable): Promise<StoredBlob>;
+  readonly store: (bytes: Readable) => Promise<StoredBlob>;
 }
 
 /** One stage on the way to a file. */

@@ -46,7 +46,7 @@ export interface SyncDependencies {
 }
 
 export interface SyncSteps {
-  step(ref: RunRef, context: StepContext): Promise<SyncStepResult>;
+  readonly step: (ref: RunRef, context: StepContext) => Promise<SyncStepResult>;
 }
 
 /** Pauses of 5, 10, 20 s and so on: a provider that is away for ten minutes costs nobody their sync. */

@@ -112,12 +112,7 @@ export function scriptedProvider(
 export async function insertConnection(
   pool: pg.Pool,
   userId: string,
-  {
-    provider = "listenbrainz" as ConnectionProvider,
-    everyMinutes = 60,
-    paused = false,
-    status = "active",
-  } = {},
+  { provider = "listenbrainz", everyMinutes = 60, paused = false, status = "active" } = {},
 ): Promise<string> {
   const id = randomUUID();
   await pool.query(
