@@ -27,8 +27,9 @@ const REACH = "interval '5 days'";
 export async function linkImport(pool: Pool, importId: string, work: Work): Promise<Linked> {
   const job = await findPending(pool, importId);
   if (job === null) return { linked: 0 };
-  if (await hasSeveralFamilies(pool, job)) await linkPages(pool, job, work);
-  return { linked: await settle(pool, job) };
+  const several = await hasSeveralFamilies(pool, job);
+  if (several) await linkPages(pool, job, work);
+  return { linked: await settle(pool, job, several) };
 }
 
 interface PendingJob {
@@ -102,10 +103,10 @@ async function keysOfJob(pool: Pool, jobId: string, after: string | null): Promi
 }
 
 /** Writes down how many are linked, and that nothing is left to link; in the totals too when the job is closed. */
-async function settle(pool: Pool, { id, inserted }: PendingJob): Promise<number> {
+async function settle(pool: Pool, { id, inserted }: PendingJob, several: boolean): Promise<number> {
   return inTransaction(pool, async (client) => {
     if ((await lockJob(client, id)) === undefined) return 0;
-    const linked = await countLinked(client, id);
+    const linked = several ? await countLinked(client, id) : 0;
     await client.query(
       `update import_jobs
           set link_pending = (select coalesce(sum(inserted), 0) from import_parts where job_id = $1) <> $2,
@@ -117,7 +118,10 @@ async function settle(pool: Pool, { id, inserted }: PendingJob): Promise<number>
   });
 }
 
-/** Into the parts; their sum. Probes row by row: the planner guesses how long the lists are. */
+/**
+ * Into the parts; their sum. Probes play by play, by the id alone: of links that were made a moment ago the planner knows
+ * nothing, and would read all of them for each play.
+ */
 async function countLinked(client: PoolClient, jobId: string): Promise<number> {
   const { rows } = await client.query<{ linked: number }>(
     `with counts as (
@@ -125,10 +129,9 @@ async function countLinked(client: PoolClient, jobId: string): Promise<number> {
          from import_batches b
          cross join lateral unnest(b.claimed_ids, b.claimed_reasons) as c (id, reason)
          cross join lateral (
-           select from listening_history where id = c.id and duplicate_of is not null and import_job_id = $1 limit 1
+           select duplicate_of, import_job_id from listening_history where id = c.id offset 0
          ) h
-        where b.job_id = $1 and c.reason = 0
-          and exists (select from listening_history where import_job_id = $1 and duplicate_of is not null)
+        where b.job_id = $1 and c.reason = 0 and h.import_job_id = $1 and h.duplicate_of is not null
         group by b.part_no
      ), parts as (
        update import_parts p set linked = coalesce(c.linked, 0)
