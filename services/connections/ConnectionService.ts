@@ -73,13 +73,6 @@ export class ConnectionService {
     return { data, providers: availabilities(this.deps.settings) };
   }
 
-  /** Throws `NotFoundError`, for a stranger's connection too. */
-  async find(userId: string, id: string): Promise<ConnectionView> {
-    const row = await findConnection(this.deps.pool, userId, id);
-    if (row === undefined) throw noSuchConnection();
-    return viewOf(this.deps, row);
-  }
-
   /**
    * For providers that a name or a token is enough for. `created` is false for an account that this user has connected
    * before: then it is opened again. Throws `ValidationError`, `ConflictError` (`provider_unavailable`, `account_taken`,
@@ -149,8 +142,7 @@ export class ConnectionService {
       [id, userId, everyMinutes, paused],
     );
     if (rowCount === 0) throw noSuchConnection();
-    await tellSchedule(this.deps, id);
-    return this.find(userId, id);
+    return this.#told(userId, id);
   }
 
   /**
@@ -225,8 +217,16 @@ export class ConnectionService {
   ): Promise<{ readonly connection: ConnectionView; readonly created: boolean }> {
     const { id, created } = await saveConnection(this.deps, { userId, provider, ...identified, secrets });
     this.deps.log.info("account connected", { connectionId: id, provider, created });
-    await tellSchedule(this.deps, id);
-    return { connection: await this.find(userId, id), created };
+    return { connection: await this.#told(userId, id), created };
+  }
+
+  /** The connection as it is now, once the queue was told; one that could not be told is not asked either. */
+  async #told(userId: string, id: string): Promise<ConnectionView> {
+    const told = await tellSchedule(this.deps, id);
+    const row = await findConnection(this.deps.pool, userId, id);
+    if (row === undefined) throw noSuchConnection(); // deleted meanwhile
+    const { settings, queue } = this.deps;
+    return viewOf({ settings, queue: told ? queue : null }, row);
   }
 
   #assertAvailable(provider: ConnectionProvider): void {

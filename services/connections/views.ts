@@ -24,7 +24,8 @@ export interface ConnectionView {
 
 interface ViewingDependencies {
   readonly settings: ProviderSettings;
-  readonly queue: Pick<ImportQueue, "inspectSchedule">;
+  /** Null: it is known not to answer. */
+  readonly queue: Pick<ImportQueue, "inspectSchedule"> | null;
 }
 
 /** A list is answered without the times of schedules rather than late. */
@@ -40,7 +41,7 @@ export async function viewOf(deps: ViewingDependencies, row: ConnectionRow): Pro
     schedule: {
       everyMinutes: row.every_minutes,
       paused: row.paused,
-      nextAt: status === "active" ? await nextAt(deps.queue, row.id) : null,
+      nextAt: status === "active" && deps.queue !== null ? await nextAt(deps.queue, row.id) : null,
     },
     lastSync:
       row.last_import === null || row.last_status === null || row.last_at === null
@@ -58,7 +59,7 @@ function statusOf(row: ConnectionRow, settings: ProviderSettings): ConnectionVie
   return row.paused ? "paused" : "active";
 }
 
-async function nextAt(queue: ViewingDependencies["queue"], id: string): Promise<Date | null> {
+async function nextAt(queue: NonNullable<ViewingDependencies["queue"]>, id: string): Promise<Date | null> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<null>((resolve) => {
     timer = setTimeout(() => resolve(null), QUEUE_PATIENCE_MS);

@@ -6,6 +6,7 @@ import { makeToken } from "../support/credentials.js";
 import { expectStatus } from "../support/expectStatus.js";
 import { buildUser, type TestUser } from "../support/factories.js";
 import type { Answer } from "../support/http.js";
+import { freePort } from "../support/processes.js";
 import { forgetSchedules } from "../support/schedules.js";
 import { broken, silent, tooMany } from "../support/providers/exchange.js";
 import { startStandIn, type StandIn } from "../support/providers/standIn.js";
@@ -246,6 +247,34 @@ describe("connections by a name or a token", () => {
     );
     const full = expectStatus(409, await connect({ provider: "lastfm", username: "ada" }));
     expect(full.body.code).to.equal("too_many_connections");
+  });
+});
+
+describe("connections while the queue does not answer", () => {
+  it("are listed, changed and synced all the same, within seconds; the queue is told later", async () => {
+    const app = await startTestApp({ env: { TEMPORAL_ADDRESS: `127.0.0.1:${await freePort()}` } });
+    try {
+      const user = await buildUser(app);
+      const { pool } = app.deps.database;
+      const id = randomUUID();
+      await pool.query(
+        "insert into connections (id, user_id, provider, account) values ($1, $2, 'listenbrainz', 'ada')",
+        [id, user.id],
+      );
+      const listed = app.as(user).get(CONNECTIONS);
+      const schedule = { everyMinutes: 5, paused: false };
+      const changed = app.as(user).put(`${CONNECTIONS}/${id}/schedule`, schedule);
+      const synced = app.as(user).post(`${CONNECTIONS}/${id}/sync`);
+      const [first] = expectStatus(200, await listed).body.data;
+      expect(first).to.include({ id, status: "active" });
+      expect(first.schedule.nextAt).to.equal(null);
+      expect(expectStatus(200, await changed).body.schedule).to.deep.equal({ ...schedule, nextAt: null });
+      expect(expectStatus(202, await synced).body.status).to.equal("queued");
+      const { rows } = await pool.query("select every_minutes, scheduled from connections");
+      expect(rows).to.deep.equal([{ every_minutes: 5, scheduled: null }]);
+    } finally {
+      await app.close();
+    }
   });
 });
 
