@@ -7,6 +7,7 @@ import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import type { CatalogueEntity } from "../../db/models/enums.js";
 import { numberArray } from "../../db/lists.js";
 import { inTransaction } from "../../db/transaction.js";
+import type { Pace } from "../import/pace.js";
 import { onlyOnce } from "../upkeep.js";
 import { makeDocuments } from "./documents.js";
 import { mergePending } from "./pending.js";
@@ -40,7 +41,7 @@ interface Note {
 }
 
 /** A pass of upkeep; see UpkeepTask. Returns how many catalogue rows it looked at, or null when another process is at it. */
-export function searchUpkeep(pool: pg.Pool): () => Promise<number | null> {
+export function searchUpkeep(pool: pg.Pool, pace?: Pace): () => Promise<number | null> {
   let settledAt = performance.now() - SETTLE_EVERY_MS;
   let settled = false;
   let restUntil = -Infinity;
@@ -49,7 +50,7 @@ export function searchUpkeep(pool: pg.Pool): () => Promise<number | null> {
       const importing = await isImporting(pool);
       const begun = performance.now();
       if (importing && begun < restUntil) return 0;
-      const updated = await updateSearchIndex(pool, importing ? BESIDE_IMPORTS.forMs : PASS_MS);
+      const updated = await updateSearchIndex(pool, importing ? BESIDE_IMPORTS.forMs : PASS_MS, pace);
       restUntil = begun + Math.max(BESIDE_IMPORTS.everyMs, 2 * (performance.now() - begun));
       settled &&= updated === 0;
       const sinceSettled = performance.now() - settledAt;
@@ -71,11 +72,16 @@ async function isImporting(pool: pg.Pool): Promise<boolean> {
  * Everything that is noted, or as much as there is time for, and some at least. Only for whoever holds the lock of the
  * index. Returns how many catalogue rows that were.
  */
-export async function updateSearchIndex(pool: pg.Pool, forMs: number = PASS_MS): Promise<number> {
+export async function updateSearchIndex(
+  pool: pg.Pool,
+  forMs: number = PASS_MS,
+  pace?: Pace,
+): Promise<number> {
   const until = performance.now() + forMs;
   let updated = 0;
   for (;;) {
-    const rows = await updateSome(pool);
+    const endTurn = await pace?.turn();
+    const rows = await updateSome(pool).finally(() => endTurn?.());
     if (rows === null) return updated;
     updated += rows;
     if (performance.now() > until) return updated;
