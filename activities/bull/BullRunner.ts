@@ -205,12 +205,16 @@ export class BullRunner {
 
   /** What BullMQ is to be told. */
   async #answerFor(error: unknown, job: RunnerJob, token: string | undefined): Promise<unknown> {
-    const { UnrecoverableError, WaitingError } = this.bullmq;
+    const { DelayedError, UnrecoverableError, WaitingError } = this.bullmq;
     if (error instanceof RunFailed) return new UnrecoverableError(error.message);
-    if (!(error instanceof RunStopped)) return error;
-    if (error.why !== "shutdown") return new UnrecoverableError(TERMINATED);
-    await job.moveToWait(token);
-    return new WaitingError();
+    if (error instanceof RunStopped && error.why === "shutdown") {
+      await job.moveToWait(token).catch((failure: unknown) => this.#complain(failure));
+      return new WaitingError();
+    }
+    if (error instanceof RunStopped && error.why !== "lost") return new UnrecoverableError(TERMINATED);
+    if (!(error instanceof RunStopped || error instanceof DelayedError)) this.#complain(error);
+    // Moved or not, it has no lock for long: what was not told to wait is taken up again as if this process had died.
+    return new DelayedError();
   }
 
   /** What was asked of the runs here. */

@@ -1,5 +1,6 @@
 /** Imports on BullMQ with the worker's own process, in a Redis of the test. No process is told of any Temporal. */
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
 import { insertConnection } from "../services/connections/syncBench.js";
 import { requestErase } from "../../services/users/erasing.js";
@@ -27,6 +28,9 @@ const UPLOAD = zip([
   { name: "b.json", data: json(plays(498, 400)) },
 ]);
 
+/** How long a run may be silent. */
+const LOCK_MS = 1000;
+
 /** For Node: makes the package one that is not installed. */
 const WITHOUT_BULLMQ = `data:text/javascript,${encodeURIComponent(`
   import { register } from "node:module";
@@ -50,7 +54,7 @@ describe("imports on BullMQ", function () {
     real = await createRealWorker(db, {
       bullRedisUrl: redis.url,
       scheduleMinuteMs: 1000,
-      heartbeatTimeoutMs: 1000,
+      heartbeatTimeoutMs: LOCK_MS,
     });
     calm = await undisturbed(pool(), UPLOAD);
     expect(calm.counts).to.deep.include({ read: 1060, inserted: 898, rejected: 1, skipped: 1 });
@@ -69,6 +73,18 @@ describe("imports on BullMQ", function () {
   async function accepted(upload: Buffer = UPLOAD) {
     const user = await insertUser(pool());
     return { user, id: (await real.accept(user, upload)).id };
+  }
+  /** Nobody commits a batch of this user until `act` is done. */
+  async function whileUnderWay({ user, id }: { user: string; id: string }, act: () => Promise<void>) {
+    const holder = await pool().connect();
+    try {
+      await holder.query("select pg_advisory_lock(hashtextextended('playlog user ' || $1::text, 0))", [user]);
+      await until("it is under way", async () => (await real.service.find(user, id)).status === "running");
+      await act();
+    } finally {
+      await holder.query("select pg_advisory_unlock_all()");
+      holder.release();
+    }
   }
   async function parked(id: string): Promise<void> {
     await until("the run waits", async () => {
@@ -126,23 +142,25 @@ describe("imports on BullMQ", function () {
     expect(await rows(user)).to.equal(0);
   });
 
-  it("starts again what Redis has lost, and never what has ended", async () => {
+  it("starts again what Redis has lost, goes on after it hung, and never takes what has ended", async () => {
     const ended = await accepted();
     await real.settled(ended.user, ended.id);
-    const holder = await pool().connect();
-    const { user, id } = await accepted();
-    try {
-      // Nobody commits a batch of this user while it is held: the import is under way when Redis loses it.
-      await holder.query("select pg_advisory_lock(hashtextextended('playlog user ' || $1::text, 0))", [user]);
-      await until("it is under way", async () => (await real.service.find(user, id)).status === "running");
+    const lost = await accepted();
+    await whileUnderWay(lost, async () => {
       await redis.kill();
       await redis.start();
-    } finally {
-      await holder.query("select pg_advisory_unlock_all()");
-      holder.release();
-    }
-    await real.settled(user, id);
-    expect(await outcomeOf(pool(), id)).to.deep.equal(calm);
+    });
+    await real.settled(lost.user, lost.id);
+    expect(await outcomeOf(pool(), lost.id)).to.deep.equal(calm);
+
+    const hung = await accepted();
+    await whileUnderWay(hung, async () => {
+      await redis.freeze();
+      await sleep(1.5 * LOCK_MS);
+      await redis.thaw();
+    });
+    await real.settled(hung.user, hung.id);
+    expect(await outcomeOf(pool(), hung.id)).to.deep.equal(calm);
 
     expect(await inspect(ended.id)).to.equal("missing");
     const again = { importId: ended.id, attempt: 1, userId: ended.user } as const;

@@ -91,5 +91,5 @@ function toQueueError(error: unknown): Error {
   const reason = error instanceof Error ? error.message : String(error);
   if (error instanceof Error && error.name === "ReplyError" && !PASSING.test(reason))
     return new QueueRejectedError(`Redis refused: ${reason}`, { cause: error });
-  return new QueueUnavailableError(`Redis did not answer: ${reason}`, { cause: error });
+  return new QueueUnavailableError(`The queue did not answer: ${reason}`, { cause: error });
 }
