@@ -6,6 +6,8 @@
 import { request as requestPlain, type IncomingMessage } from "node:http";
 import { request as requestTls } from "node:https";
 import { isIP } from "node:net";
+import { PassThrough, type Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { ProviderError, RateLimitedError } from "../errors.js";
 import { isPublicAddress, publicLookup, RefusedAddressError } from "./addresses.js";
 import { waitUntil } from "./retryAfter.js";
@@ -47,14 +49,8 @@ export interface ProviderResponse {
 /** Throws RateLimitedError for a 429, else ProviderError. */
 export type ProviderFetch = (request: ProviderRequest) => Promise<ProviderResponse>;
 
-/**
- * An answer whose body is still to come: `use` is called with it while it does, under the same bounds. For what is too
- * large for memory.
- */
-export type ProviderDownload = <T>(
-  request: ProviderRequest,
-  use: (answer: { readonly status: number; readonly body: AsyncIterable<Buffer> }) => Promise<T>,
-) => Promise<T>;
+/** The body of an answer that is too large for memory, under the same bounds. Its errors are those of `ProviderFetch`. */
+export type ProviderDownload = (request: ProviderRequest) => Readable;
 
 const USER_AGENT = "playlog/0.1 (self-hosted listening history)";
 const TOO_MANY_REQUESTS = 429;
@@ -75,8 +71,15 @@ export function createProviderFetch(options: ProviderFetchOptions): ProviderFetc
 }
 
 export function createProviderDownload(options: ProviderFetchOptions): ProviderDownload {
-  return (request, use) =>
-    exchange(options, request, ({ answer, chunks }) => use({ status: answer.statusCode ?? 0, body: chunks }));
+  return (request) => {
+    const out = new PassThrough();
+    exchange(options, request, async ({ answer, host, chunks }) => {
+      const status = answer.statusCode ?? 0;
+      if (status !== 200) throw new ProviderError(`${host} answered with status ${status}`, status >= 500);
+      await pipeline(chunks, out);
+    }).catch((error: unknown) => out.destroy(error as Error));
+    return out;
+  };
 }
 
 interface Answered {

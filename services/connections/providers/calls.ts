@@ -6,8 +6,15 @@ import type { SyncAccess } from "./types.js";
 
 export type Json = Readonly<Record<string, unknown>>;
 
-/** One request for `who` (a connection, or somebody about to make one). Throws RateLimitedError before it is sent, too. */
-export type Call = (request: ProviderRequest, who: string) => Promise<ProviderResponse>;
+/**
+ * One request for `who` (a connection, or somebody about to make one). Throws RateLimitedError before it is sent, too.
+ * `check` may throw one for an answer that asks to wait in a way of its own.
+ */
+export type Call = (
+  request: ProviderRequest,
+  who: string,
+  check?: (answer: ProviderResponse) => void,
+) => Promise<ProviderResponse>;
 
 export interface CallDeps {
   readonly fetch: ProviderFetch;
@@ -16,10 +23,12 @@ export interface CallDeps {
 
 /** All that goes through one `share` is kept back together, once the provider has asked for it. */
 export function callsWithin(share: Share, { fetch, budget }: CallDeps): Call {
-  return async (request, who) => {
+  return async (request, who, check) => {
     await budget.take(share, who, request.signal);
     try {
-      return await fetch(request);
+      const answer = await fetch(request);
+      check?.(answer);
+      return answer;
     } catch (error) {
       if (error instanceof RateLimitedError) await budget.block(share, error.until);
       throw error;

@@ -2,14 +2,15 @@
 import type { ConnectionProvider } from "../../../db/models/enums.js";
 import type { ProviderSettings } from "../../../utils/providerSettings.js";
 import type { Share } from "../budget.js";
-import { createProviderFetch, type ProviderFetch } from "../http/providerFetch.js";
+import { createProviderDownload, createProviderFetch, type ProviderFetch } from "../http/providerFetch.js";
 import { type AppleAccess, appleProvider, identifyApple } from "./apple.js";
 import { developerTokens } from "./appleToken.js";
 import { type Call, type CallDeps, callsWithin } from "./calls.js";
 import { identifyLastfm, lastfmProvider } from "./lastfm.js";
 import { identifyListenbrainz, listenbrainzProvider } from "./listenbrainz.js";
 import { identifySpotify, spotifyProvider } from "./spotify.js";
-import type { IdentifyAccount, SyncProvider } from "./types.js";
+import type { ArchiveProvider, IdentifyAccount, SyncProvider } from "./types.js";
+import { youtubeProvider } from "./youtube.js";
 
 /** Well below what the providers are known to bear; Spotify and Apple do not say what that is. */
 const RATES = {
@@ -20,18 +21,22 @@ const RATES = {
   youtube: { perSecond: 1, burst: 5 },
 } as const;
 
-export function providerFetchOf(settings: ProviderSettings): ProviderFetch {
-  const { timeoutMs, responseMaxBytes: maxBytes, ownOrigins: allowedOrigins } = settings;
-  return createProviderFetch({ timeoutMs, maxBytes, allowedOrigins });
-}
+const boundsOf = (settings: ProviderSettings) => ({
+  timeoutMs: settings.timeoutMs,
+  maxBytes: settings.responseMaxBytes,
+  allowedOrigins: settings.ownOrigins,
+});
 
-/** Those with pages of plays that have been set up. */
+export const providerFetchOf = (settings: ProviderSettings): ProviderFetch =>
+  createProviderFetch(boundsOf(settings));
+
+/** Those that have been set up. */
 export function providersOf(
   settings: ProviderSettings,
   deps: CallDeps,
-): ReadonlyMap<ConnectionProvider, SyncProvider> {
-  const { spotify, listenbrainz, lastfm, apple } = settings;
-  const providers: SyncProvider[] = [
+): ReadonlyMap<ConnectionProvider, SyncProvider | ArchiveProvider> {
+  const { spotify, listenbrainz, lastfm, apple, youtube } = settings;
+  const providers: (SyncProvider | ArchiveProvider)[] = [
     listenbrainzProvider(listenbrainz.url, callsTo("listenbrainz", listenbrainz.url, deps)),
   ];
   if (spotify !== undefined) {
@@ -41,6 +46,10 @@ export function providersOf(
   if (apple !== undefined) {
     const access = appleAccess(apple);
     providers.push(appleProvider(access, callsTo("apple", identityOf(apple), deps)));
+  }
+  if (youtube !== undefined) {
+    const google = { apiUrl: youtube.apiUrl, download: createProviderDownload(boundsOf(settings)) };
+    providers.push(youtubeProvider(google, callsTo("youtube", youtube.clientId, deps)));
   }
   return new Map(providers.map((provider) => [provider.provider, provider]));
 }

@@ -12,7 +12,7 @@ import type { Answer } from "../../../support/providers/exchange.js";
 import { broken, half, html, json, million, redirect, tooMany } from "../../../support/providers/exchange.js";
 import { type StandIn, startStandIn } from "../../../support/providers/standIn.js";
 import { rejection } from "../../../support/rejection.js";
-import { accessOf, clientsOf, localBudget, providerOf, sync } from "./reading.js";
+import { accessOf, clientsOf, localBudget, paged, providerOf, sync } from "./reading.js";
 
 const PATHS = {
   spotify: "/v1/me/player",
@@ -92,7 +92,7 @@ describe("a provider that does not do what it documents", () => {
         LISTENBRAINZ_URL: standIn.origin.replace("127.0.0.1", "localhost"),
       };
       const settings = standIn.settings(changed);
-      const elsewhere = providersOf(settings, clientsOf(settings, budget)).get(name)!;
+      const elsewhere = paged(settings, name, budget);
       const answered = await rejection(sync(elsewhere, accessOf("bob", "another-token")));
       expect(answered).to.not.be.instanceOf(RateLimitedError);
       expect(standIn.seen.length).to.be.greaterThan(0);
@@ -102,7 +102,7 @@ describe("a provider that does not do what it documents", () => {
   it("is given up when it stays silent", async () => {
     const settings = standIn.settings({ PROVIDER_TIMEOUT_MS: "150" });
     standIn.always(PATHS.spotify, () => {});
-    const spotify = providersOf(settings, clientsOf(settings)).get("spotify")!;
+    const spotify = paged(settings, "spotify");
     const error = await rejection(sync(spotify, accessOf("ada", "a-token")));
     expect(error).to.be.instanceOf(ProviderError).that.has.property("retryable", true);
   });

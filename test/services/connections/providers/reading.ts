@@ -22,12 +22,14 @@ export function clientsOf(settings: ProviderSettings, budget = localBudget()) {
   return { fetch, budget };
 }
 
-export function providerOf(standIn: StandIn, name: ConnectionProvider, budget?: Budget): SyncProvider {
-  const settings = standIn.settings();
+export function paged(settings: ProviderSettings, name: ConnectionProvider, budget?: Budget): SyncProvider {
   const provider = providersOf(settings, clientsOf(settings, budget)).get(name);
-  if (provider === undefined) throw new Error(`${name} is not set up`);
+  if (provider === undefined || !("page" in provider)) throw new Error(`${name} has no pages`);
   return provider;
 }
+
+export const providerOf = (standIn: StandIn, name: ConnectionProvider, budget?: Budget): SyncProvider =>
+  paged(standIn.settings(), name, budget);
 
 export function accessOf(account: string, token: string | null = null): SyncAccess {
   return { connectionId: `connection of ${account}`, account, token: () => Promise.resolve(token) };

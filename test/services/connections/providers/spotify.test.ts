@@ -81,6 +81,8 @@ describe("plays out of Spotify's Web API", () => {
     const second = await sync(spotify(), access, { cursor: first.cursor });
     expect(second.gaps).to.deep.equal([{ from: heard(10).playedAt, until: heard(12).playedAt }]);
     expect(second.plays).to.have.length(50);
+    // The address of a next page, which they all name, is the provider's to choose: it is not followed.
+    expect(standIn.seen.map(({ url }) => url.pathname)).to.deep.equal([PATH, PATH, PATH]);
   });
 
   it("are nothing where nothing was played since, and the place is kept", async () => {
