@@ -1,6 +1,7 @@
 /** What a worker does beside its imports. A task of another kind adds a line to the list. */
 import { pruneEnded } from "../services/auth/prune.js";
 import { pruneStates } from "../services/connections/oauth/states.js";
+import { cancelOrphanedSyncs } from "../services/connections/syncing/orphanedSyncs.js";
 import { reconcileSchedules } from "../services/connections/syncing/schedules.js";
 import { refreshPopularity } from "../services/catalog/popularity.js";
 import { deleteOrphanedUploads } from "../services/import/orphanedUploads.js";
@@ -35,6 +36,11 @@ export const upkeepTasks = (deps: UpkeepDependencies): readonly UpkeepTask[] => 
   { name: "reconciling", everyMs: deps.reconcileIntervalMs, run: () => observedReconcile(deps) },
   { name: "closing cancelled imports", everyMs: LATE_CANCELS_INTERVAL_MS, run: () => closeLateCancels(deps) },
   { name: "comparing schedules", everyMs: deps.reconcileIntervalMs, run: () => observedSchedules(deps) },
+  {
+    name: "cancelling syncs without a connection",
+    everyMs: deps.reconcileIntervalMs,
+    run: () => cancelOrphanedSyncs(deps),
+  },
   { name: "starting erases", everyMs: deps.reconcileIntervalMs, run: () => startErases(deps) },
   { name: "linking plays", everyMs: LINKS_INTERVAL_MS, run: () => catchUpLinks(deps.pool) },
   { name: "making statistics", everyMs: STATISTICS_INTERVAL_MS, run: () => refreshStatistics(deps) },

@@ -1,11 +1,22 @@
 import { expect } from "chai";
+import { RateLimitedError } from "../../../services/connections/errors.js";
+import { cancelOrphanedSyncs } from "../../../services/connections/syncing/orphanedSyncs.js";
 import { reconcileSchedules, tellSchedule } from "../../../services/connections/syncing/schedules.js";
 import { QueueUnavailableError } from "../../../services/import/ImportQueue.js";
+import type { JobRef } from "../../../services/import/ImportQueue.js";
+import { findJob } from "../../../services/import/jobs.js";
 import { createTestDatabase } from "../../support/database.js";
 import type { TestDatabase } from "../../support/database.js";
 import { insertUser } from "../../support/users.js";
 import { quietLog } from "../import/importing.js";
-import { heardQueue, insertConnection } from "./syncBench.js";
+import {
+  heardQueue,
+  insertConnection,
+  openedSync,
+  scriptedProvider,
+  stepsUntil,
+  syncSteps,
+} from "./syncBench.js";
 
 describe("the schedules of connections", () => {
   let db: TestDatabase;
@@ -72,5 +83,35 @@ describe("the schedules of connections", () => {
     await pool.query("delete from connections where id = $1", [id]);
     expect(await tellSchedule(deps, id)).to.equal(true);
     expect(queue.schedules.size).to.equal(0);
+  });
+
+  it("go with their connection, and so does a sync that waits", async () => {
+    const { pool } = db.database;
+    const { queue, deps } = bench();
+    const [gone, other] = [
+      await insertConnection(pool, user),
+      await insertConnection(pool, user, { provider: "lastfm" }),
+    ];
+    const [waiting, left] = [await openedSync(pool, gone), await openedSync(pool, other)];
+    const limited = scriptedProvider([() => Promise.reject(new RateLimitedError(Date.now() + 80_000_000))]);
+    expect(await stepsUntil(syncSteps(pool, limited), waiting)).to.include({ status: "waiting" });
+    await pool.query("delete from connections where id = $1", [gone]);
+    const cancels: string[] = [];
+    const cancelling = {
+      ...deps,
+      blobKeepDays: 7,
+      queue: {
+        ...queue,
+        requestCancel: ({ importId }: JobRef) => {
+          cancels.push(importId);
+          return Promise.resolve("requested" as const);
+        },
+      },
+    };
+    expect(await cancelOrphanedSyncs(cancelling)).to.equal(1);
+    expect(await cancelOrphanedSyncs(cancelling)).to.equal(0);
+    expect(cancels).to.deep.equal([waiting]);
+    expect((await findJob(pool, waiting))?.status).to.equal("cancelling");
+    expect((await findJob(pool, left))?.status).to.equal("queued");
   });
 });
