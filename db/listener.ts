@@ -26,6 +26,39 @@ export interface DatabaseListenerOptions {
   readonly log: Logger;
 }
 
+/**
+ * Sends beats over one connection, one statement at a time. Those that come while one is on its way go out as the last of
+ * them, whose return proves them all.
+ */
+class BeatSender {
+  #wanted = 0;
+  #sent = 0;
+  #sending: Promise<void> | undefined;
+
+  constructor(
+    private readonly client: pg.Client,
+    private readonly channel: string,
+  ) {}
+
+  /** Resolves when this beat, or a later one, is sent. */
+  send(beat: number): Promise<void> {
+    this.#wanted = beat;
+    return (this.#sending ??= this.#sendWanted());
+  }
+
+  async #sendWanted(): Promise<void> {
+    try {
+      while (this.#sent < this.#wanted) {
+        const beat = this.#wanted;
+        await this.client.query("select pg_notify($1, $2)", [this.channel, String(beat)]);
+        this.#sent = beat;
+      }
+    } finally {
+      this.#sending = undefined;
+    }
+  }
+}
+
 interface Waiter {
   readonly beat: number;
   readonly resolve: (heard: boolean) => void;
@@ -39,6 +72,8 @@ export class DatabaseListener {
   readonly #sent = new Map<number, number>();
   readonly #waiting = new Set<Waiter>();
   #client: pg.Client | undefined;
+  /** Of that connection, once it listens. */
+  #sender: BeatSender | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastBeat = 0;
   #provenBeat = 0;
@@ -72,12 +107,13 @@ export class DatabaseListener {
    * or the listener is not trusted anyway; it is then not trusted (again) before it has caught up.
    */
   async caughtUp(patienceMs: number): Promise<boolean> {
-    const client = this.#client;
-    if (client === undefined) return false;
+    const [client, sender] = [this.#client, this.#sender];
+    if (client === undefined || sender === undefined) return false; // its first beat is yet to come
     const beat = this.#nextBeat();
+    const send = (): void => void sender.send(beat).catch(() => this.#lost(client));
     if (!this.trusted) {
       this.#doubtedUntil = beat;
-      this.#send(client, beat).catch(() => this.#lost(client));
+      send();
       return false;
     }
     let timer: NodeJS.Timeout | undefined;
@@ -88,7 +124,7 @@ export class DatabaseListener {
         this.#waiting.delete(waiter);
         resolve(false);
       }, patienceMs);
-      this.#send(client, beat).catch(() => this.#lost(client));
+      send();
     });
     clearTimeout(timer);
     if (!heard) this.#doubtedUntil = Math.max(this.#doubtedUntil, beat);
@@ -124,18 +160,21 @@ export class DatabaseListener {
       for (const channel of this.#subscriptions.keys()) await client.query(`listen ${channel}`);
       for (const subscription of this.#everySubscription()) await subscription.listening?.(client);
       await client.query(`listen ${this.#beatChannel}`);
-      await this.#beat(client);
+      if (this.#client !== client) return; // it was lost meanwhile
+      const sender = new BeatSender(client, this.#beatChannel);
+      this.#sender = sender;
+      await this.#beat(client, sender);
       this.#attempt = 0;
     } catch {
       this.#lost(client);
     }
   }
 
-  async #beat(client: pg.Client): Promise<void> {
-    await this.#send(client, this.#nextBeat());
+  async #beat(client: pg.Client, sender: BeatSender): Promise<void> {
+    await sender.send(this.#nextBeat());
     if (this.#closed || this.#client !== client) return;
     this.#timer = setTimeout(() => {
-      this.#beat(client).catch(() => this.#lost(client));
+      this.#beat(client, sender).catch(() => this.#lost(client));
     }, BEAT_MS);
   }
 
@@ -143,10 +182,6 @@ export class DatabaseListener {
     this.#lastBeat += 1;
     this.#sent.set(this.#lastBeat, performance.now());
     return this.#lastBeat;
-  }
-
-  async #send(client: pg.Client, beat: number): Promise<void> {
-    await client.query("select pg_notify($1, $2)", [this.#beatChannel, String(beat)]);
   }
 
   #proven(beat: number): void {
@@ -181,6 +216,7 @@ export class DatabaseListener {
   async #drop(): Promise<void> {
     const client = this.#client;
     this.#client = undefined;
+    this.#sender = undefined;
     this.#provenAt = -Infinity;
     this.#sent.clear();
     clearTimeout(this.#timer);

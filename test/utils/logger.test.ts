@@ -36,6 +36,13 @@ describe("the logger", () => {
     expect(lines()[0]?.["timestamp"]).to.match(/^\d{4}-.*Z$/);
   });
 
+  it("lets no field pass for what the line itself is made of", () => {
+    const { log, lines } = collect();
+    log.info("mine", { message: "theirs", level: "error", timestamp: "never", service: "other" });
+    expect(lines()[0]).to.include({ message: "mine", level: "info", service: "other" });
+    expect(lines()[0]?.["timestamp"]).to.match(/^\d{4}-.*Z$/);
+  });
+
   it("is quiet below its level", () => {
     const { log, text } = collect({ level: "warn" });
     log.info("no");

@@ -166,4 +166,28 @@ describe("versions of what is cached", () => {
     }
     expect(listener.trusted).to.equal(true);
   });
+
+  it("are known to many writers at once, whose questions the connection takes one after the other", async () => {
+    const owners = await Promise.all(Array.from({ length: 30 }, () => insertUser(db.database.pool)));
+    const of = async (owner: string) => (await versions.current([historyOf(owner)]))?.[0];
+    for (const owner of owners) await of(owner);
+    const warnings: Error[] = [];
+    const warned = (warning: Error): number => warnings.push(warning);
+    process.on("warning", warned);
+    try {
+      const seen = await Promise.all(
+        owners.map(async (owner) => {
+          await announceChange(db.database.pool, historyOf(owner));
+          await versions.caughtUp(2000);
+          return of(owner);
+        }),
+      );
+      expect(seen).to.deep.equal(await readVersions(db.database.pool, owners.map(historyOf)));
+      expect(Math.min(...seen.map(Number))).to.be.above(0);
+      expect(listener.trusted).to.equal(true);
+      expect(warnings).to.deep.equal([]);
+    } finally {
+      process.off("warning", warned);
+    }
+  });
 });

@@ -37,6 +37,19 @@ describe("RedisService", () => {
     expect(await service.get("a")).to.equal(null);
   });
 
+  it("answers many who ask for bytes at the same moment, each with its own, and in few commands", async () => {
+    const keys = Array.from({ length: 100 }, (_, n) => `bytes-${n}`);
+    const missing = (n: number): boolean => n % 3 === 0;
+    await Promise.all(keys.map((key, n) => missing(n) || service.setBytes(key, Buffer.from([n, 255]), 60)));
+    const commands = async (): Promise<number> =>
+      Number(/cmdstat_mget:calls=(\d+)/.exec(await plain.info("commandstats"))?.[1] ?? 0);
+    const before = await commands();
+    const found = await Promise.all(keys.map((key) => service.getBytes(key)));
+    expect(found).to.deep.equal(keys.map((_, n) => (missing(n) ? null : Buffer.from([n, 255]))));
+    expect(await service.getBytes("bytes-1")).to.deep.equal(Buffer.from([1, 255]));
+    expect((await commands()) - before).to.be.within(1, 50);
+  });
+
   it("loads once for many callers at a time, and keeps the answer for the next", async () => {
     let loads = 0;
     const load = async (): Promise<string> => {
