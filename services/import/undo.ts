@@ -142,7 +142,7 @@ async function closeAsUndone(deps: StepsDependencies, { id }: JobRow): Promise<v
     await client.query("delete from import_dry_keys where job_id = $1", [id]);
     await client.query(
       `update import_jobs
-          set status = 'undone', finished_at = now(), version = version + 1,
+          set status = 'undone', finished_at = now(), version = version + 1, link_pending = false,
               blob_delete_after = case when blob_key is null then null else now() + make_interval(days => $2) end
         where id = $1`,
       [id, deps.blobKeepDays],
