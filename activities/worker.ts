@@ -1,4 +1,5 @@
 /** Entry point of the worker: settings, connections, activities, reconciler; and the way back in the opposite order. */
+import { setMaxListeners } from "node:events";
 import { setPriority } from "node:os";
 import { ConfigError, loadConfig } from "../config.js";
 import type { Config } from "../config.js";
@@ -28,6 +29,7 @@ import { addBacklogMetrics, BacklogReader } from "./backlog.js";
 import { createEngine } from "./engine.js";
 import type { Engine } from "./engine.js";
 import { forgetCached } from "./forgetCached.js";
+import { giveWay } from "./givingWay.js";
 import { workerHealth } from "./health.js";
 import type { WorkerHealth } from "./health.js";
 import { WorkerMetrics } from "./metrics.js";
@@ -65,6 +67,8 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
   const blobs = new FileBlobStore(config.spoolDir);
   const queue = await openImportQueue(config, { log, isOver: (ref) => runIsOver(database.pool, ref) });
   const backlog = new BacklogReader(config.database);
+  const giving = giveWay(config.redis.url, log);
+  const { pace } = giving;
   // Before anything can fail or wait: a worker that does not get on is what operators look for.
   const ops = await serveMetrics(config, {
     database,
@@ -87,6 +91,7 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       limits: config.imports,
       blobKeepDays: config.imports.blobKeepDays,
       observer: observed,
+      ...(pace === undefined ? {} : { pace }),
       ...crashes,
     });
     const eraser = new AccountEraser({
@@ -115,10 +120,12 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
         sweepSpool: (olderThanMs: number) => blobs.sweep(olderThanMs),
       };
       const reconciling = new AbortController();
+      setMaxListeners(0, reconciling.signal); // one for each task
       const tasks = upkeepTasks({
         ...deps,
         reconcileIntervalMs: config.imports.reconcileIntervalMs,
         workerMetrics: metrics,
+        ...(pace === undefined ? {} : { pace }),
       });
       const upkeep = tasks.map((task) => repeat(task, reconciling.signal, log));
       process.send?.("ready");
@@ -137,6 +144,7 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       syncs.close();
     }
   } finally {
+    giving.close();
     await Promise.all([queue.close(), database.close()]);
     await ops?.close(); // last: the end of the process is worth watching too
   }

@@ -1,6 +1,7 @@
 /** The api as a Koa application. Opens nothing: connections, timers and ports are its maker's. */
 import Router from "@koa/router";
 import Koa from "koa";
+import { ReaderNotice } from "../services/readers.js";
 import { MethodNotAllowedError } from "../utils/errors.js";
 import { authentication } from "./middleware/auth.js";
 import { caching } from "./middleware/cache.js";
@@ -8,6 +9,7 @@ import { type Mounted, mountedOn } from "./middleware/endpoint.js";
 import { errorHandler } from "./middleware/errorHandler.js";
 import { measured } from "./middleware/metrics.js";
 import { rateLimiting } from "./middleware/rateLimit.js";
+import { noticed } from "./middleware/readers.js";
 import { requestContext } from "./middleware/requestContext.js";
 import { openApiDocument } from "./openapi/document.js";
 import { docsRouter } from "./routes/docs/docs.js";
@@ -35,6 +37,7 @@ export function buildApp(deps: AppDeps): App {
   app.use(errorHandler);
   app.use(authentication(deps.auth));
   if (deps.limits !== null) app.use(rateLimiting(deps.limits));
+  app.use(noticed(new ReaderNotice(deps.redis)));
   app.use(caching(deps.pages));
   app.use(straightTo(root, routers.flatMap(mountedOn)));
   app.use(root.routes());

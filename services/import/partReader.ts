@@ -6,6 +6,7 @@ import type { Readable } from "node:stream";
 import { createJudge } from "./judge.js";
 import type { Judge } from "./judge.js";
 import type { JobRow, PartRow } from "./jobs.js";
+import type { EndTurn } from "./pace.js";
 import { rejectedOf } from "./partState.js";
 import { readRecords } from "./reading/records.js";
 import type { StepContext, StepsDependencies } from "./stepContext.js";
@@ -87,6 +88,7 @@ export class PartReader {
   async #read(stream: Readable, batches: BatchBuilder): Promise<ImportError | null> {
     const { signal } = this.context;
     const options = { format: this.format, recordMaxBytes: this.deps.limits.recordMaxBytes, signal };
+    let turn = await this.#turn();
     try {
       for await (const chunk of readRecords(stream, options)) {
         this.context.heartbeat({
@@ -99,8 +101,12 @@ export class PartReader {
           else batches.add(this.#judge(record));
           if (!batches.isFull) continue;
           await this.#flush(batches);
+          // While turns are taken, nothing of this part goes on outside of its own.
+          if (turn !== null) await this.#settle();
           if (this.#stopped !== null) return null;
           signal.throwIfAborted();
+          turn?.();
+          turn = await this.#turn();
         }
         this.#bytesRead = chunk.bytesRead;
       }
@@ -109,7 +115,14 @@ export class PartReader {
       signal.throwIfAborted();
       if (error instanceof ImportError && error.code !== "storage_lost") return error;
       throw error;
+    } finally {
+      turn?.();
     }
+  }
+
+  /** For one batch; null when none is needed. */
+  async #turn(): Promise<EndTurn | null> {
+    return (await this.deps.pace?.turn()) ?? null;
   }
 
   /** Waits for the batch before, then starts writing the one that was just read. */

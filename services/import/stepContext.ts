@@ -3,6 +3,7 @@ import type { Pool } from "pg";
 import type { Logger } from "../../utils/logger.js";
 import type { WorkerBlobStore } from "../storage/BlobStore.js";
 import type { ImportObserver } from "./observer.js";
+import type { Pace } from "./pace.js";
 import type { ReadLimits } from "./reading/limits.js";
 import type { BatchCommitterOptions } from "./writing/BatchCommitter.js";
 
@@ -20,6 +21,8 @@ export interface StepsDependencies {
   /** How long a closed import keeps its upload, for `retry`. */
   readonly blobKeepDays: number;
   readonly observer: ImportObserver;
+  /** Without one, imports give way to nobody. */
+  readonly pace?: Pace;
   readonly onCommit?: BatchCommitterOptions["onCommit"];
 }
 
