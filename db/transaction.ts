@@ -13,11 +13,24 @@ export interface TransactionForm {
 /** Runs `work` in one; throws what it throws. A connection that cannot even be rolled back is closed. */
 export async function runTransaction<T>(
   pool: pg.Pool,
-  { begin, end }: TransactionForm,
+  form: TransactionForm,
   work: (client: pg.PoolClient) => Promise<T>,
 ): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
+  try {
+    return await transactionOn(client, form, work, (error) => (broken = error));
+  } finally {
+    client.release(broken);
+  }
+}
+
+async function transactionOn<T>(
+  client: pg.PoolClient,
+  { begin, end }: TransactionForm,
+  work: (client: pg.PoolClient) => Promise<T>,
+  onBroken: (error: Error) => void,
+): Promise<T> {
   try {
     await client.query(begin);
     const result = await work(client);
@@ -25,11 +38,9 @@ export async function runTransaction<T>(
     return result;
   } catch (error) {
     await client.query("rollback").catch((cause: unknown) => {
-      broken = cause instanceof Error ? cause : new Error("rollback failed", { cause });
+      onBroken(cause instanceof Error ? cause : new Error("rollback failed", { cause }));
     });
     throw error;
-  } finally {
-    client.release(broken);
   }
 }
 
@@ -43,14 +54,26 @@ const PLAIN: TransactionForm = { begin: "begin", end: "commit" };
  * every other error is thrown after ROLLBACK. After an error of the connection the connection is closed, and whether
  * a COMMIT took place is unknown: callers make themselves repeatable.
  */
-export async function inTransaction<T>(
+export function inTransaction<T>(
   pool: pg.Pool,
   work: (client: pg.PoolClient) => Promise<T>,
   tries = TRIES,
 ): Promise<T> {
+  return repeated(() => runTransaction(pool, PLAIN, work), tries);
+}
+
+/** The same on a connection that its holder keeps, and closes after an error. */
+export function inTransactionOn<T>(
+  client: pg.PoolClient,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  return repeated(() => transactionOn(client, PLAIN, work, () => undefined), TRIES);
+}
+
+async function repeated<T>(run: () => Promise<T>, tries: number): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await runTransaction(pool, PLAIN, work);
+      return await run();
     } catch (error) {
       if (attempt >= tries || !LOST.has(sqlState(error) ?? "")) throw error;
       await sleep(20 * 2 ** attempt * (0.5 + Math.random()));

@@ -3,12 +3,12 @@
  * they are. It holds the locks on the plays of everybody whose plays it moves, then that on the catalogue. Of very many
  * plays most are moved ahead, see movingPlays.ts. See docs/adr/0015.
  */
-import type { ClientBase, Pool } from "pg";
+import type { ClientBase, Pool, PoolClient } from "pg";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import type { CatalogueEntity } from "../../db/models/enums.js";
 import { announceChange, CATALOGUE } from "../../db/queries/cacheVersions.js";
 import { survivorOf } from "../../db/queries/catalogue.js";
-import { inTransaction } from "../../db/transaction.js";
+import { inTransaction, inTransactionOn } from "../../db/transaction.js";
 import { ValidationError } from "../../utils/errors.js";
 import { UNKNOWN_ARTIST_KEY } from "./findOrCreate.js";
 import { type EntityColumn, lockListeners, refuseNewListeners } from "./listeners.js";
@@ -67,14 +67,14 @@ export async function merge<T>(
   check: Check<T>,
 ): Promise<Found<T>> {
   if (await isLarge(pool, kind.entity, id, atOnce)) {
-    return whileNoOtherMerges(pool, async () => {
-      const survivor = await inTransaction(pool, async (client) => {
+    return whileNoOtherMerges(pool, async (connection) => {
+      const survivor = await inTransactionOn(connection, async (client) => {
         await shareCatalogue(client);
         return (await judge(client, kind, id, into, check)).survivor;
       });
-      if (survivor !== null) await moveAhead(pool, kind.entity, { from: id, to: survivor, atOnce });
+      if (survivor !== null) await moveAhead(connection, kind.entity, { from: id, to: survivor, atOnce });
       // It was decided when the first play moved; what is edited since then is no reason to leave the rest.
-      return inTransaction(pool, (client) => mergeInto(client, kind, id, into, () => undefined));
+      return inTransactionOn(connection, (client) => mergeInto(client, kind, id, into, () => undefined));
     });
   }
   return inTransaction(pool, async (client) => {
@@ -84,12 +84,12 @@ export async function merge<T>(
 }
 
 /** Where plays that have moved went to must not go elsewhere before the others. Others' merges lose their patience first. */
-async function whileNoOtherMerges<T>(pool: Pool, work: () => Promise<T>): Promise<T> {
+async function whileNoOtherMerges<T>(pool: Pool, work: (connection: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let done = false;
   try {
     await client.query("select pg_advisory_lock($1)", [ADVISORY_LOCKS.merges]);
-    const result = await work();
+    const result = await work(client);
     await client.query("select pg_advisory_unlock($1)", [ADVISORY_LOCKS.merges]);
     done = true;
     return result;

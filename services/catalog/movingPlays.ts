@@ -3,11 +3,11 @@
  * each of one listener and some thousand plays. So nobody waits for more than one of those, and what is left then is a
  * merge like any other. Meanwhile plays are under either of the two, each under one. See docs/adr/0015.
  */
-import type { ClientBase, Pool } from "pg";
+import type { ClientBase, Pool, PoolClient } from "pg";
 import { USER_PLAYS_LOCK } from "../../db/advisoryLocks.js";
 import type { CatalogueEntity } from "../../db/models/enums.js";
 import { announceChange, CATALOGUE, historyOf } from "../../db/queries/cacheVersions.js";
-import { inTransaction } from "../../db/transaction.js";
+import { inTransactionOn } from "../../db/transaction.js";
 import { looseKey } from "./keys.js";
 import { lockListeners, refuseNewListeners } from "./listeners.js";
 import { lockCatalogueAlone, SHARE_CATALOGUE } from "./lock.js";
@@ -43,10 +43,10 @@ export async function isLarge(
   return false;
 }
 
-/** May be run again after it broke off: it goes on with what is left. */
-export async function moveAhead(pool: Pool, entity: CatalogueEntity, move: Move): Promise<void> {
-  if (entity === "artist") await moveArtist(pool, move);
-  else await movePlays(pool, FORMS[entity], move);
+/** On one connection, since there may be no other. May be run again after it broke off: it goes on with what is left. */
+export async function moveAhead(connection: PoolClient, entity: CatalogueEntity, move: Move): Promise<void> {
+  if (entity === "artist") await moveArtist(connection, move);
+  else await movePlays(connection, FORMS[entity], move);
 }
 
 /** The columns of a play that change, and its pair in album_tracks afterwards; `$4` is where it goes. */
@@ -65,20 +65,20 @@ const FORMS: Readonly<Record<"album" | "track", Form>> = {
   },
 };
 
-async function movePlays(pool: Pool, form: Form, move: Move): Promise<void> {
-  for (let userId = await nextListener(pool, form, move, null); userId !== null;) {
-    await movePlaysOf(pool, userId, form, move);
-    userId = await nextListener(pool, form, move, userId);
+async function movePlays(connection: PoolClient, form: Form, move: Move): Promise<void> {
+  for (let userId = await nextListener(connection, form, move, null); userId !== null;) {
+    await movePlaysOf(connection, userId, form, move);
+    userId = await nextListener(connection, form, move, userId);
   }
 }
 
 async function nextListener(
-  pool: Pool,
+  connection: PoolClient,
   { column }: Form,
   { from }: Move,
   after: string | null,
 ): Promise<string | null> {
-  const { rows } = await pool.query<{ user_id: string }>(
+  const { rows } = await connection.query<{ user_id: string }>(
     `select user_id from listening_history
       where ${column} = $1 and ($2::uuid is null or user_id > $2) order by user_id limit 1`,
     [from, after],
@@ -87,7 +87,7 @@ async function nextListener(
 }
 
 /** From the newest on: a play that is added meanwhile is left for the merge itself. */
-async function movePlaysOf(pool: Pool, userId: string, form: Form, move: Move): Promise<void> {
+async function movePlaysOf(connection: PoolClient, userId: string, form: Form, move: Move): Promise<void> {
   const text = `
     with picked as materialized (
       select id, track_id, album_id, played_at from listening_history
@@ -103,7 +103,7 @@ async function movePlaysOf(pool: Pool, userId: string, form: Form, move: Move): 
     select count(*)::integer as plays, min(played_at)::text as reached from picked`;
   for (let from: string | null = "infinity"; from !== null;) {
     const until: string = from;
-    from = await inTransaction(pool, async (client) => {
+    from = await inTransactionOn(connection, async (client) => {
       await lockPlaysAlone(client, userId);
       const { rows } = await client.query<{ plays: number; reached: string | null }>(text, [
         ...[move.from, userId, until, move.to],
@@ -126,18 +126,18 @@ async function lockPlaysAlone(client: ClientBase, userId: string): Promise<void>
  * Track by track, since plays follow their track to another artist all at once. One that has more plays than that gets
  * a twin under the other artist, and is merged with it in the end: its id changes, and the old one redirects.
  */
-async function moveArtist(pool: Pool, move: Move): Promise<void> {
+async function moveArtist(connection: PoolClient, move: Move): Promise<void> {
   const { from, to, atOnce } = move;
   let group: number[] = [];
   let size = 0;
   const moveGroup = async (): Promise<void> => {
-    if (group.length > 0) await moveTracksOf(pool, group, move);
+    if (group.length > 0) await moveTracksOf(connection, group, move);
     [group, size] = [[], 0];
   };
-  for (const { id, plays, namesake } of await tracksOf(pool, move)) {
-    const twin = namesake ?? (plays > atOnce ? await makeTwin(pool, id, to) : null);
+  for (const { id, plays, namesake } of await tracksOf(connection, move)) {
+    const twin = namesake ?? (plays > atOnce ? await makeTwin(connection, id, to) : null);
     if (twin !== null) {
-      await movePlays(pool, FORMS.track, { from: id, to: twin, atOnce });
+      await movePlays(connection, FORMS.track, { from: id, to: twin, atOnce });
       continue;
     }
     if (size + plays + 1 > atOnce) await moveGroup();
@@ -145,13 +145,13 @@ async function moveArtist(pool: Pool, move: Move): Promise<void> {
     size += plays + 1;
   }
   await moveGroup();
-  const { rows: albums } = await pool.query<{ id: number; namesake: number }>(
+  const { rows: albums } = await connection.query<{ id: number; namesake: number }>(
     `select l.id, s.id as namesake from albums l join albums s using (title_key)
       where l.artist_id = $1 and s.artist_id = $2 order by l.id`,
     [from, to],
   );
   for (const { id, namesake } of albums) {
-    await movePlays(pool, FORMS.album, { from: id, to: namesake, atOnce });
+    await movePlays(connection, FORMS.album, { from: id, to: namesake, atOnce });
   }
 }
 
@@ -162,8 +162,8 @@ interface TrackToMove {
   readonly namesake: number | null;
 }
 
-async function tracksOf(pool: Pool, { from, to }: Move): Promise<TrackToMove[]> {
-  return inTransaction(pool, async (client) => {
+async function tracksOf(connection: PoolClient, { from, to }: Move): Promise<TrackToMove[]> {
+  return inTransactionOn(connection, async (client) => {
     await client.query("select set_config('statement_timeout', $1, true)", [String(MERGE_TIMEOUT_MS)]);
     const statement = {
       text: `select t.id, coalesce(p.plays, 0)::integer as plays, s.id as namesake
@@ -180,8 +180,8 @@ async function tracksOf(pool: Pool, { from, to }: Move): Promise<TrackToMove[]> 
 }
 
 /** Gives its id. An alias gives way to it, as to any track that comes under its name. */
-async function makeTwin(pool: Pool, trackId: number, artistId: number): Promise<number> {
-  return inTransaction(pool, async (client) => {
+async function makeTwin(connection: PoolClient, trackId: number, artistId: number): Promise<number> {
+  return inTransactionOn(connection, async (client) => {
     await lockCatalogueAlone(client);
     const { rows: names } = await client.query<{ name: string; title: string }>(
       "select a.name, t.title from artists a cross join tracks t where a.id = $2 and t.id = $1",
@@ -204,8 +204,12 @@ async function makeTwin(pool: Pool, trackId: number, artistId: number): Promise<
   });
 }
 
-async function moveTracksOf(pool: Pool, ids: readonly number[], { from, to }: Move): Promise<void> {
-  await inTransaction(pool, async (client) => {
+async function moveTracksOf(
+  connection: PoolClient,
+  ids: readonly number[],
+  { from, to }: Move,
+): Promise<void> {
+  await inTransactionOn(connection, async (client) => {
     await client.query(
       "select set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true)",
       [String(LOCK_TIMEOUT_MS), String(MERGE_TIMEOUT_MS)],
