@@ -5,8 +5,8 @@
  *
  * Shared by all processes through Redis. While Redis is away each process keeps its own, which at worst earns a 429.
  */
-import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { shortHash } from "../../utils/shortHash.js";
 import type { RedisService } from "../cache/RedisService.js";
 import { BoundedMap } from "../limits/BoundedMap.js";
 import { asked, blocked, LocalShare, type Turn } from "./budgetRules.js";
@@ -86,6 +86,6 @@ export class Budget {
 
 /** Nobody reads a client id in Redis. Braces keep both on one node of a cluster. */
 function keysOf({ name }: Share): string[] {
-  const digest = createHash("sha256").update(name).digest("base64url").slice(0, 22);
+  const digest = shortHash(name);
   return [`budget:{${digest}}`, `budget:{${digest}}:waiting`];
 }

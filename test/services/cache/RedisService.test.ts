@@ -40,7 +40,8 @@ describe("RedisService", () => {
   it("answers many who ask for bytes at the same moment, each with its own, and in few commands", async () => {
     const keys = Array.from({ length: 100 }, (_, n) => `bytes-${n}`);
     const missing = (n: number): boolean => n % 3 === 0;
-    await Promise.all(keys.map((key, n) => missing(n) || service.setBytes(key, Buffer.from([n, 255]), 60)));
+    for (const [n, key] of keys.entries())
+      if (!missing(n)) await service.setBytes(key, Buffer.from([n, 255]), 60);
     const commands = async (): Promise<number> =>
       Number(/cmdstat_mget:calls=(\d+)/.exec(await plain.info("commandstats"))?.[1] ?? 0);
     const before = await commands();
