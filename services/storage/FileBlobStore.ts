@@ -9,7 +9,7 @@ import { ImportError } from "../import/verdicts.js";
 import type { BlobReader, StoredBlob, WorkerBlobStore } from "./BlobStore.js";
 import { codeOf, onDisk, storageError, storageFull } from "./diskErrors.js";
 import { FileBlobReader } from "./FileBlobReader.js";
-import { fileClock } from "./fileClock.js";
+import { CLOCK, fileClock } from "./fileClock.js";
 import { spoolUsage } from "./spoolUsage.js";
 
 const KEY = /^[0-9a-f]{32}$/;
@@ -164,7 +164,7 @@ export class FileBlobStore implements WorkerBlobStore {
     const folders = [this.folder];
     for await (const name of this.namesOlderThan(0, isDerived)) folders.push(this.pathOf(name));
     for (const folder of folders)
-      for await (const name of this.namesOlderThan(olderThanMs, (each) => each.endsWith(PARTIAL), folder)) {
+      for await (const name of this.namesOlderThan(olderThanMs, isLeftOver, folder)) {
         await onDisk(() => rm(path.join(folder, name), { force: true }));
         removed += 1;
       }
@@ -251,6 +251,7 @@ export class FileBlobStore implements WorkerBlobStore {
   }
 }
 
+const isLeftOver = (name: string): boolean => name.endsWith(PARTIAL) || name.endsWith(CLOCK);
 const isDerived = (name: string): boolean =>
   name.endsWith(DERIVED) && KEY.test(name.slice(0, -DERIVED.length));
 

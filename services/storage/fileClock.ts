@@ -3,9 +3,12 @@ import { randomBytes } from "node:crypto";
 import { open, rm } from "node:fs/promises";
 import path from "node:path";
 
+/** How its files end; one that outlives its process is swept. */
+export const CLOCK = ".clock";
+
 /** Milliseconds, as told by a file that is in `folder` for a moment; by our own clock where there is no room for one. */
 export async function fileClock(folder: string): Promise<number> {
-  const marker = path.join(folder, `${randomBytes(16).toString("hex")}.clock`);
+  const marker = path.join(folder, `${randomBytes(16).toString("hex")}${CLOCK}`);
   try {
     const file = await open(marker, "wx", 0o600);
     try {

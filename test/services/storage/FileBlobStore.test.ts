@@ -206,11 +206,13 @@ describe("the store of uploads in a folder", () => {
     const old = path.join(folder, `${"a".repeat(32)}.partial`);
     const young = path.join(folder, `${"b".repeat(32)}.partial`);
     await writeFile(old, "x");
+    const clock = path.join(folder, `${"c".repeat(32)}.clock`);
+    await writeFile(clock, "x");
     await writeFile(young, "x");
     const hourAgo = new Date(Date.now() - 3_600_000);
-    await utimes(old, hourAgo, hourAgo);
+    for (const file of [old, clock]) await utimes(file, hourAgo, hourAgo);
     await utimes(path.join(folder, key), hourAgo, hourAgo);
-    expect(await store.sweep(60_000)).to.equal(1);
+    expect(await store.sweep(60_000)).to.equal(2);
     expect(await readdir(folder)).to.have.members([key, path.basename(young)]);
     expect(await new FileBlobStore(path.join(home, "absent")).sweep(0)).to.equal(0);
   });
