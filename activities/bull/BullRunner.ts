@@ -27,11 +27,12 @@ export interface BullRunnerOptions extends StepCallerOptions {
   readonly lockMs: number;
   readonly steps: ImportSteps;
   readonly eraser: Pick<AccountEraser, "stopImports" | "erase">;
-  readonly syncs: SyncWork | undefined;
+  readonly syncs: SyncWork;
 }
 
 /** What may be known of a run. */
 interface RunFields {
+  readonly kind: JobData["work"]["kind"];
   readonly importId?: string;
   readonly attempt?: number;
   readonly userId?: string;
@@ -51,8 +52,9 @@ const STALLS = 1_000_000;
 const RETRY_MS = 1000;
 const LONGEST_PAUSE_MS = 2000;
 const COMPLAINT_MS = 10_000;
-/** From the first failure of a step on. */
+/** From the first failure of a step on. What a schedule could not open in its time is left to the next time. */
 const PATIENCE_MS = 24 * 60 * 60 * 1000;
+const DUE_PATIENCE_MS = 30 * 60 * 1000;
 
 export class BullRunner {
   readonly #worker: RunnerWorker;
@@ -169,6 +171,7 @@ export class BullRunner {
   #toolsFor(work: RunFields, control: RunControl): RunTools {
     const { steps, syncs, parallelParts } = this.options;
     const { importId, attempt, userId, connectionId } = work;
+    const patienceMs = work.kind === "due" ? DUE_PATIENCE_MS : PATIENCE_MS;
     const fields =
       importId === undefined ? { userId, connectionId: connectionId ?? undefined } : { importId, attempt };
     const noteWaiting: StepCall<unknown>["noteWaiting"] =
@@ -187,10 +190,8 @@ export class BullRunner {
       steps,
       syncs,
       parallelParts,
-      step: (name, step, signal) =>
-        call(name, step, { heavy: false, patienceMs: PATIENCE_MS, signal: both(signal) }),
-      heavyStep: (name, step, signal) =>
-        call(name, step, { heavy: true, patienceMs: PATIENCE_MS, signal: both(signal) }),
+      step: (name, step, signal) => call(name, step, { heavy: false, patienceMs, signal: both(signal) }),
+      heavyStep: (name, step, signal) => call(name, step, { heavy: true, patienceMs, signal: both(signal) }),
       lastStep: (name, step) =>
         call(name, step, { heavy: name !== "finish", patienceMs: Infinity, signal: control.hardSignal }),
       tryStep: async (name, step) => {

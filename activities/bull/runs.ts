@@ -39,7 +39,7 @@ type StepOf = <T>(
 /** How a run calls its steps; see StepCaller. */
 export interface RunTools {
   readonly steps: ImportSteps;
-  readonly syncs: SyncWork | undefined;
+  readonly syncs: SyncWork;
   readonly parallelParts: number;
   /** Cut short by a cancel; `signal` cuts it short as well. */
   readonly step: StepOf;
@@ -106,7 +106,6 @@ async function pass(run: QueuedImport, tools: RunTools): Promise<Ending | Wait |
 /** Page by page. `upload`: the provider gave a file, which is the job's upload now. */
 async function sync(run: QueuedImport, tools: RunTools): Promise<Ending | Wait | "paused" | "upload"> {
   const { syncs, heavyStep } = tools;
-  if (syncs === undefined) throw new Error("this worker has no providers");
   for (;;) {
     const result = await heavyStep("syncStep", (context) => syncs.step(run, context));
     switch (result.status) {
@@ -151,9 +150,8 @@ export async function runUndo(
 /** Opens a sync of a connection whose schedule is due. What does not come about in half an hour is left to the next time. */
 export async function runDueSync(
   connectionId: string,
-  { syncs, dueStep }: { readonly syncs: SyncWork | undefined; readonly dueStep: RunTools["step"] },
+  { syncs, dueStep }: { readonly syncs: SyncWork; readonly dueStep: RunTools["step"] },
 ): Promise<RunEnd> {
-  if (syncs === undefined) throw new RunFailed("this worker has no providers");
   try {
     await dueStep("openSync", () => syncs.open(connectionId));
   } catch (error) {

@@ -16,7 +16,7 @@ import type { StandIn } from "../support/providers/standIn.js";
 import { rejection } from "../support/rejection.js";
 import { startRedis } from "../support/servers.js";
 import type { OwnServer } from "../support/servers.js";
-import { until } from "../support/until.js";
+import { until as untilWithin } from "../support/until.js";
 import { insertUser } from "../support/users.js";
 import { zip } from "../support/zip.js";
 import { createRealWorker } from "./realWorker.js";
@@ -28,6 +28,7 @@ const UPLOAD = zip([
   { name: "b.json", data: json(plays(498, 400)) },
 ]);
 
+const PATIENCE_MS = 30_000;
 /** How long a run may be silent. */
 const LOCK_MS = 1000;
 
@@ -41,7 +42,7 @@ const WITHOUT_BULLMQ = `data:text/javascript,${encodeURIComponent(`
     }\`));`)}`;
 
 describe("imports on BullMQ", function () {
-  this.timeout(60_000);
+  this.timeout(90_000);
   let db: TestDatabase;
   let redis: OwnServer;
   let real: RealWorker;
@@ -65,6 +66,7 @@ describe("imports on BullMQ", function () {
   });
 
   const pool = () => db.database.pool;
+  const until = (what: string, holds: () => Promise<boolean>) => untilWithin(what, holds, PATIENCE_MS);
   const start = (env: Readonly<Record<string, string>> = {}, execArgv: readonly string[] = []) =>
     real.start({ IMPORT_OUTAGE_RETRY_MS: "200", ...standIn.environment, ...env }, execArgv);
   const rows = async (user: string) => (await digestOf(pool(), user)).rows;
