@@ -65,6 +65,7 @@ export const USER_TABLES = {
         "next_start_at",
         "parked_at",
         "blob_delete_after",
+        "link_pending",
       ],
     ],
     key: ["id"],
