@@ -42,12 +42,12 @@ export const half = (): Answer => (response) => {
 /** Takes the request and says nothing. */
 export const silent = (): Answer => () => {};
 
-/** A list with a million things in it, under the name that the provider gives its lists. */
-export const million =
-  (open: string, item: string, close: string): Answer =>
+/** A list with so many things in it, under the name that the provider gives its lists. */
+export const many =
+  (count: number, open: string, item: string, close: string): Answer =>
   (response) => {
     response.writeHead(200, { "content-type": "application/json" });
-    response.end(`${open}${Array.from({ length: 1_000_000 }, () => item).join(",")}${close}`);
+    response.end(`${open}${`${item},`.repeat(count - 1)}${item}${close}`);
   };
 
 export const bearer = ({ headers }: Exchange): string =>

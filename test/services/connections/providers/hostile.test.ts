@@ -9,7 +9,7 @@ import {
 } from "../../../../services/connections/errors.js";
 import { identifiersOf, providersOf } from "../../../../services/connections/providers/index.js";
 import type { Answer } from "../../../support/providers/exchange.js";
-import { broken, half, html, json, million, redirect, tooMany } from "../../../support/providers/exchange.js";
+import { broken, half, html, json, many, redirect, tooMany } from "../../../support/providers/exchange.js";
 import { type StandIn, startStandIn } from "../../../support/providers/standIn.js";
 import { rejection } from "../../../support/rejection.js";
 import { accessOf, clientsOf, localBudget, paged, providerOf, sync } from "./reading.js";
@@ -65,7 +65,7 @@ describe("a provider that does not do what it documents", () => {
         json(404, {}),
         json(200, []),
         json(200, { items: 1, payload: 1, recenttracks: 1, data: 1 }),
-        million(...LISTS[name]),
+        many(name === "spotify" ? 1_000_000 : 2000, ...LISTS[name]),
         redirect("http://169.254.169.254/"),
       ];
       for (const answer of lasting) {
