@@ -1,6 +1,7 @@
 /** What a worker needs to carry out syncs, from its settings: the providers, their budgets, and the way to users' tokens. */
 import type { Pool } from "pg";
 import type { Config } from "../config.js";
+import type { ConnectionProvider } from "../db/models/enums.js";
 import { RedisService } from "../services/cache/RedisService.js";
 import { openAccess } from "../services/connections/access.js";
 import { Budget } from "../services/connections/budget.js";
@@ -46,10 +47,17 @@ export async function createSyncWork({
     pagesMax: config.providers.pagesMax,
     ...told,
   });
+  const { batchRows } = config.imports;
+  const opening = {
+    pool,
+    queue,
+    log,
+    batchRows,
+    isSetUp: (provider: ConnectionProvider) => providers.has(provider),
+  };
   return {
     step,
-    open: (connectionId) =>
-      openDueSync({ pool, queue, log, batchRows: config.imports.batchRows }, connectionId),
+    open: (connectionId) => openDueSync(opening, connectionId),
     close: () => redis.close(),
   };
 }

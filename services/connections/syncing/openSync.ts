@@ -20,6 +20,8 @@ export interface OpenSyncDependencies {
   readonly log: Logger;
   /** Records per batch of the file of a provider that gives one. */
   readonly batchRows: number;
+  /** Whether this installation is set up for a provider; absent: it is for all. */
+  readonly isSetUp?: (provider: ConnectionProvider) => boolean;
 }
 
 export interface OpenSyncRequest {
@@ -54,7 +56,7 @@ export async function openSync(
 ): Promise<OpenSyncOutcome> {
   const outcome = await inTransaction(deps.pool, async (client): Promise<OpenSyncOutcome> => {
     const connection = await lockConnection(client, connectionId);
-    const refused = refusalOf(connection, request);
+    const refused = refusalOf(connection, request, deps.isSetUp);
     if (refused !== null) return { refused };
     const open = await openJob(client, connectionId);
     if (open !== undefined) return { open };
@@ -76,11 +78,16 @@ export async function openDueSync(deps: OpenSyncDependencies, connectionId: stri
   return { outcome: "refused", importId: null, refused: outcome.refused };
 }
 
-function refusalOf(connection: ConnectionRow | undefined, request: OpenSyncRequest): SyncRefusal | null {
+function refusalOf(
+  connection: ConnectionRow | undefined,
+  request: OpenSyncRequest,
+  isSetUp: OpenSyncDependencies["isSetUp"],
+): SyncRefusal | null {
   if (connection === undefined) return "missing";
   if (request.requireUserId !== undefined && request.requireUserId !== connection.user_id) return "missing";
   if (connection.account_off) return "account_off";
   if (connection.status === "needs_reauth" || connection.status === "unavailable") return connection.status;
+  if (isSetUp?.(connection.provider) === false) return "unavailable";
   const paused = connection.paused || connection.status === "paused";
   return paused && request.trigger === "schedule" ? "paused" : null;
 }

@@ -111,6 +111,8 @@ describe("the sync of a connection", function () {
         connection,
       ]);
       expect(await refusal(connection, "schedule")).to.equal("paused");
+      const elsewhere = { ...deps, isSetUp: () => false };
+      expect(await openDueSync(elsewhere, connection)).to.include({ refused: "unavailable", importId: null });
       await pool().query("update users set disabled_at = now() where id = $1", [user]);
       expect(await refusal(connection, "user")).to.equal("account_off");
       await pool().query("update users set disabled_at = null where id = $1", [user]);
