@@ -1,5 +1,6 @@
 /** `npm run relink`: links all histories anew, for after the rules of linking have changed. */
 import { createDatabase } from "../../db/knex.js";
+import { LINK_RULE_VERSION } from "../../services/history/linking/rules.js";
 import { relinkAll, type RelinkedAccount } from "../../services/import/relinkAll.js";
 import { runningDatabaseUrl } from "../running.js";
 
@@ -36,5 +37,7 @@ export async function run(args: readonly string[]): Promise<void> {
   } finally {
     await database.close();
   }
-  console.log(`Accounts: ${accounts}; plays that were linked otherwise: ${plays}`);
+  console.log(
+    `Rules: version ${LINK_RULE_VERSION}. Accounts: ${accounts}; plays that were linked otherwise: ${plays}`,
+  );
 }

@@ -5,7 +5,7 @@
 import type { Pool, PoolClient } from "pg";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import { inTransaction } from "../../db/transaction.js";
-import { relinkKeys } from "../history/linking/relink.js";
+import { KEYS_AT_ONCE, relinkKeys } from "../history/linking/relink.js";
 import { lockPlays } from "../history/userPlays.js";
 import { onlyOnce } from "../upkeep.js";
 import { OPEN_STATUSES } from "./jobs.js";
@@ -28,8 +28,6 @@ export function catchUpLinks(pool: Pool): Promise<LinkPass | null> {
 
 const IMPORTS_A_PASS = 20;
 const CHANGES_A_PASS = 500;
-/** Keys of one history in one transaction. */
-const KEYS_A_BATCH = 500;
 
 async function linkClosedImports(pool: Pool): Promise<number> {
   const { rows } = await pool.query<{ id: string }>(
@@ -73,10 +71,10 @@ async function linkChangedNames(pool: Pool): Promise<number> {
 /** Links these keys of one history anew; how many plays changed. */
 export async function relinkHistory(pool: Pool, userId: string, keys: readonly string[]): Promise<number> {
   let changed = 0;
-  for (let from = 0; from < keys.length; from += KEYS_A_BATCH)
+  for (let from = 0; from < keys.length; from += KEYS_AT_ONCE)
     changed += await inTransaction(pool, async (client: PoolClient) => {
       await lockPlays(client, userId, "shared");
-      return relinkKeys(client, userId, keys.slice(from, from + KEYS_A_BATCH));
+      return relinkKeys(client, userId, keys.slice(from, from + KEYS_AT_ONCE));
     });
   return changed;
 }

@@ -3,7 +3,7 @@
  * transaction of its own, and may be run any number of times, also when the job is closed. See docs/adr/0022.
  */
 import type { Pool, PoolClient } from "pg";
-import { relinkKeys } from "../history/linking/relink.js";
+import { KEYS_AT_ONCE, relinkKeys } from "../history/linking/relink.js";
 import { lockPlays } from "../history/userPlays.js";
 import { lockJob } from "./jobs.js";
 import type { StepContext } from "./stepContext.js";
@@ -18,8 +18,6 @@ type Work = Pick<StepContext, "signal" | "heartbeat">;
 
 /** A few hundred kilobytes of names at once. */
 const KEYS_A_PAGE = 10_000;
-/** About a quarter of a second's work, during which other changes of the same history by hand wait. */
-const KEYS_A_BATCH = 500;
 /** Sightings may lie this far apart: two of day precision, each with its range of 50 hours. */
 const REACH = "interval '5 days'";
 
@@ -74,10 +72,10 @@ async function linkPages(pool: Pool, { id, userId }: PendingJob, { signal, heart
   let [keysDone, changed] = [0, 0];
   for (let after: string | null = null; ;) {
     const keys: string[] = await keysOfJob(pool, id, after);
-    for (let from = 0; from < keys.length; from += KEYS_A_BATCH) {
+    for (let from = 0; from < keys.length; from += KEYS_AT_ONCE) {
       signal.throwIfAborted();
       heartbeat({ keysDone, changed });
-      const batch = keys.slice(from, from + KEYS_A_BATCH);
+      const batch = keys.slice(from, from + KEYS_AT_ONCE);
       changed += await inTransaction(pool, async (client) => {
         await lockPlays(client, userId, "shared");
         return relinkKeys(client, userId, batch);

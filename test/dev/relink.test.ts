@@ -33,7 +33,7 @@ describe("npm run relink", function () {
     const env = { ...process.env, DATABASE_URL: db.url };
     const { stdout } = await execute(process.execPath, ["dev/bootstrap.mjs", "relink"], { cwd: ROOT, env });
     expect(stdout).to.equal(
-      "ada: 2 plays were linked otherwise\nAccounts: 2; plays that were linked otherwise: 2\n",
+      "ada: 2 plays were linked otherwise\nRules: version 1. Accounts: 2; plays that were linked otherwise: 2\n",
     );
     const { rows } = await pool.query<{ follows: number | null }>(
       "select duplicate_of as follows from listening_history where user_id = $1 order by id",

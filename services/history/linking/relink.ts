@@ -7,6 +7,8 @@ import { announceChange, historyOf } from "../../../db/queries/cacheVersions.js"
 import type { PlaySource } from "../../import/types.js";
 import { linkSightings, overrideOf, type Sighting } from "./rules.js";
 
+/** In one transaction: about a tenth of a second's work, during which other changes of the same history by hand wait. */
+export const KEYS_AT_ONCE = 200;
 /** Sightings that are in memory at once; a key more or less. */
 const ROWS_AT_ONCE = 20_000;
 /**

@@ -1,11 +1,15 @@
 import { expect } from "chai";
+import { createDatabase } from "../../../../db/knex.js";
 import { primaryReads } from "../../../../db/replica.js";
 import { inTransaction } from "../../../../db/transaction.js";
 import { CatalogueService } from "../../../../services/catalog/CatalogueService.js";
 import { HistoryEditor } from "../../../../services/history/HistoryEditor.js";
 import { lockPlays } from "../../../../services/history/userPlays.js";
 import { MOST_SIGHTINGS, relinkKeys } from "../../../../services/history/linking/relink.js";
+import { linkImport } from "../../../../services/import/linking.js";
 import { catchUpLinks } from "../../../../services/import/linkUpkeep.js";
+import { databaseSettings } from "../../../support/database.js";
+import { startStatementCounter } from "../../../support/statementCounter.js";
 import { play } from "../../import/importing.js";
 import { accountDataOf, lastfmOf, listenbrainzOf } from "./copies.js";
 import { createLinkBench, type LinkBench } from "./support.js";
@@ -187,6 +191,30 @@ describe("keeping links right", () => {
     );
     expect(closed).to.deep.equal({ status: "cancelled", linked: 2 });
     expect(await catchUpLinks(all.pool)).to.deep.equal({ imports: 0, histories: 0 });
+  });
+
+  it("looks at the plays of a first import with one statement, and at none of one that was linked", async () => {
+    const counter = await startStatementCounter(all.url);
+    const database = createDatabase(databaseSettings(counter.url), {
+      applicationName: "playlog-test-linking",
+    });
+    const work = { signal: new AbortController().signal, heartbeat: () => {} };
+    const asked = (): string[] =>
+      [...counter.counts.keys()].filter((text) => text.includes("listening_history"));
+    try {
+      const job = await all.imported(loop(3));
+      await all.rows("update import_jobs set link_pending = true where id = $1", job);
+      expect(await linkImport(database.pool, job, work)).to.deep.equal({ linked: 0 });
+      expect(asked()).to.have.length(1);
+      expect(counter.total()).to.be.at.most(6);
+      counter.reset();
+      expect(await linkImport(database.pool, job, work)).to.deep.equal({ linked: 0 });
+      expect(asked()).to.deep.equal([]);
+      expect(counter.total()).to.equal(1);
+    } finally {
+      await database.close();
+      await counter.close();
+    }
   });
 
   it("follows the names of tracks and artists that are corrected or merged", async () => {

@@ -7,6 +7,8 @@ import { createBench, type ImportBench, type JobOptions, json } from "../../impo
 
 export interface LinkBench {
   readonly pool: pg.Pool;
+  /** Of its database. */
+  readonly url: string;
   readonly bench: ImportBench;
   /** Whose history it is; a new one after `newUser`. */
   readonly user: string;
@@ -42,6 +44,7 @@ export async function createLinkBench(): Promise<LinkBench> {
     (await rows<{ text: string }>(sql, user)).map(({ text }) => text);
   return {
     pool,
+    url: db.url,
     bench,
     rows,
     get user() {
