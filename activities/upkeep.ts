@@ -8,6 +8,7 @@ import { deleteOrphanedUploads } from "../services/import/orphanedUploads.js";
 import { catchUpLinks } from "../services/import/linkUpkeep.js";
 import { closeLateCancels, reconcile } from "../services/import/reconciler.js";
 import type { ReconcilerDependencies } from "../services/import/reconciler.js";
+import type { Pace } from "../services/import/pace.js";
 import { searchUpkeep } from "../services/search/upkeep.js";
 import { refreshStatistics } from "../services/stats/upkeep.js";
 import type { WorkerBlobStore } from "../services/storage/BlobStore.js";
@@ -30,6 +31,7 @@ export interface UpkeepDependencies extends ReconcilerDependencies {
   readonly blobs: WorkerBlobStore;
   readonly reconcileIntervalMs: number;
   readonly workerMetrics: WorkerMetrics;
+  readonly pace?: Pace;
 }
 
 export const upkeepTasks = (deps: UpkeepDependencies): readonly UpkeepTask[] => [
@@ -55,7 +57,7 @@ export const upkeepTasks = (deps: UpkeepDependencies): readonly UpkeepTask[] => 
     everyMs: PRUNE_INTERVAL_MS,
     run: () => pruneStates(deps.pool),
   },
-  { name: "updating the search index", everyMs: SEARCH_INTERVAL_MS, run: searchUpkeep(deps.pool) },
+  { name: "updating the search index", everyMs: SEARCH_INTERVAL_MS, run: searchUpkeep(deps.pool, deps.pace) },
   { name: "counting popularity", everyMs: POPULARITY_INTERVAL_MS, run: () => refreshPopularity(deps) },
 ];
 
