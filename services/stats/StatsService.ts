@@ -32,7 +32,14 @@ import { NotFoundError, ValidationError } from "../../utils/errors.js";
 import { decodeCursor, encodeCursor, isPositionNumber } from "../../utils/pagination.js";
 import { canonicalTimeZone, isTimeZone } from "../../utils/timeZones.js";
 import { type Bucket, bucketSums, type BucketSum, grainOf, refuseTooMany } from "./buckets.js";
-import { type InstantRange, instantsOf, isShort, type MomentRange, namesDays } from "./ranges.js";
+import {
+  type InstantRange,
+  instantsOf,
+  isPartOfYear,
+  isShort,
+  type MomentRange,
+  namesDays,
+} from "./ranges.js";
 
 export interface StatsQuery extends MomentRange {
   /** Whose history; the reader's own when absent. */
@@ -155,9 +162,9 @@ export class StatsService {
   }
 }
 
-/** A short range is counted as quickly as it would be found out whether it needs to be. */
+/** A part of a year is counted as quickly as it would be found out whether it needs to be. */
 const rollupFor = (pool: pg.Pool, selection: StatsSelection): Promise<Rollup | null> =>
-  selection.short ? Promise.resolve(null) : findRollup(pool, selection);
+  isPartOfYear(selection) ? Promise.resolve(null) : findRollup(pool, selection);
 
 /** The one row that has the sums of all these years; null when they would have to be put together. */
 function rowOf({ years, whole }: Rollup): number | null {

@@ -38,8 +38,16 @@ export function instantsOf({ from, until }: MomentRange, timeZone: string): Inst
 const instantOf = (moment: Moment, timeZone: string): Date =>
   typeof moment === "number" ? new Date(Math.max(startOfDay(moment, timeZone), EARLIEST_MS)) : moment;
 
-const SHORT_MS = 300 * 86_400_000;
+const DAY_MS = 86_400_000;
+/** Two years, one of them a leap year. */
+const SHORT_MS = 731 * DAY_MS;
+const PART_OF_YEAR_MS = 300 * DAY_MS;
 
-/** Whether both ends are there, and less than a year apart. */
-export const isShort = ({ from, until }: InstantRange): boolean =>
-  from !== undefined && until !== undefined && until.getTime() - from.getTime() < SHORT_MS;
+const isWithin = ({ from, until }: InstantRange, ms: number): boolean =>
+  from !== undefined && until !== undefined && until.getTime() - from.getTime() <= ms;
+
+/** Whether both ends are there, and no more than two years apart. */
+export const isShort = (range: InstantRange): boolean => isWithin(range, SHORT_MS);
+
+/** Whether the range is too short to have all the plays of a year in it, unless there are few. */
+export const isPartOfYear = (range: InstantRange): boolean => isWithin(range, PART_OF_YEAR_MS);
