@@ -65,6 +65,7 @@ function endOf(record: unknown): number | null {
 /** Throws ReauthNeededError for a token that is none. */
 export function identifySpotify(apiUrl: string, call: Call): IdentifyAccount {
   return async ({ token }, signal) => {
+    if (token === null) throw new ReauthNeededError("Spotify tells nothing without a token");
     const headers = { authorization: `Bearer ${token}` };
     const request = { url: `${apiUrl}/v1/me`, headers, ...(signal === undefined ? {} : { signal }) };
     const answer = await call(request, "connecting");

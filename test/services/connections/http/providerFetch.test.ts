@@ -243,7 +243,7 @@ describe("requests to providers", () => {
     const cut = await rejection(read({ url: origin, maxBytes: 299_999 }));
     expect(cut).to.be.instanceOf(ProviderError).that.has.property("retryable", false);
     answer = (_request, response) => response.writeHead(403).end();
-    expect((await rejection(read({ url: origin }))) as Error).to.be.instanceOf(ProviderError);
+    expect(await rejection(read({ url: origin }))).to.be.instanceOf(ProviderError);
     answer = (_request, response) => response.writeHead(429).end();
     expect(await rejection(read({ url: origin }))).to.be.instanceOf(RateLimitedError);
 

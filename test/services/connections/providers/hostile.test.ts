@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type { ConnectionProvider } from "../../../../db/models/enums.js";
-import { Budget } from "../../../../services/connections/budget.js";
+import type { Budget } from "../../../../services/connections/budget.js";
 import {
   ProviderError,
   RateLimitedError,
