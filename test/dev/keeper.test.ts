@@ -141,6 +141,16 @@ describe("the keeper of the embedded servers", function () {
     }
   });
 
+  it("starts no server that is not asked for, and lets Redis evict only what expires", async () => {
+    const stack = await started({ servers: ["redis"] });
+    expect(stack.embedded).to.deep.equal(["redis"]);
+    expect([stack.databaseUrl, stack.temporalAddress]).to.deep.equal(["", ""]);
+    expect((await recordOf(stack.folder)).servers.map((server) => server.name)).to.deep.equal(["redis"]);
+    const redis = new Redis(stack.redisUrl, { maxRetriesPerRequest: 1 });
+    expect(await redis.config("GET", "maxmemory-policy")).to.deep.equal(["maxmemory-policy", "volatile-lru"]);
+    redis.disconnect();
+  });
+
   it("embeds nothing that is given", async () => {
     const given = {
       DATABASE_URL: testStack().databaseUrl,
