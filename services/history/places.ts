@@ -7,7 +7,7 @@ import type { ExternalId } from "../import/types.js";
 import type { Description } from "../import/writing/descriptions.js";
 import { type CatalogueIds, CatalogueResolver } from "../import/writing/resolver.js";
 import { inTransaction } from "../../db/transaction.js";
-import { complaintOf } from "../import/writing/transaction.js";
+import { complaintOf } from "../import/writing/refusals.js";
 import { placeOnAlbums, tracksById, unknownId } from "./choices.js";
 import type { TrackChoice, TrackNames } from "./manualPlays.js";
 import { catalogueMoved } from "./userPlays.js";

@@ -14,7 +14,7 @@ import { claimedRange, completeMarker, countsOf, insertMarker, reasonsOf } from 
 import { writePlays } from "./plays.js";
 import type { Claims, PlacedPlay } from "./plays.js";
 import type { CatalogueResolver } from "./resolver.js";
-import { complaintOf, isolateRefused, refusalOf } from "./transaction.js";
+import { complaintOf, isolateRefused, refusalOf } from "./refusals.js";
 
 /** A twin of this batch, stalled in its transaction, is waited for no longer than this. */
 const LOCK_TIMEOUT_MS = 15_000;

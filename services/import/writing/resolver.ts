@@ -18,7 +18,7 @@ import { shareCatalogue } from "../../catalog/lock.js";
 import { ByDescription, lengthOf } from "./descriptions.js";
 import type { Description } from "./descriptions.js";
 import { inTransaction } from "../../../db/transaction.js";
-import { isolateRefused, refusalOf } from "./transaction.js";
+import { isolateRefused, refusalOf } from "./refusals.js";
 
 export interface CatalogueIds {
   readonly trackId: number;

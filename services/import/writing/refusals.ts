@@ -1,8 +1,6 @@
 /** What the database refuses of a transaction's rows, and which of them it refuses. */
 import { brokenConstraint, sqlState } from "../../../db/errors.js";
 
-export { inTransaction } from "../../../db/transaction.js";
-
 /** What the database objects to, for errors that running again does not heal. */
 export type Refusal = "value" | "owner" | "catalogue" | null;
 
