@@ -1,6 +1,7 @@
 /** What a worker does beside its imports. A task of another kind adds a line to the list. */
 import { pruneEnded } from "../services/auth/prune.js";
 import { pruneStates } from "../services/connections/oauth/states.js";
+import { pruneEmptySyncs } from "../services/connections/syncing/emptySyncs.js";
 import { cancelOrphanedSyncs } from "../services/connections/syncing/orphanedSyncs.js";
 import { reconcileSchedules } from "../services/connections/syncing/schedules.js";
 import { refreshPopularity } from "../services/catalog/popularity.js";
@@ -56,6 +57,11 @@ export const upkeepTasks = (deps: UpkeepDependencies): readonly UpkeepTask[] => 
     name: "deleting begun authorizations",
     everyMs: PRUNE_INTERVAL_MS,
     run: () => pruneStates(deps.pool),
+  },
+  {
+    name: "deleting syncs that found nothing",
+    everyMs: PRUNE_INTERVAL_MS,
+    run: () => pruneEmptySyncs(deps.pool),
   },
   { name: "updating the search index", everyMs: SEARCH_INTERVAL_MS, run: searchUpkeep(deps.pool, deps.pace) },
   { name: "counting popularity", everyMs: POPULARITY_INTERVAL_MS, run: () => refreshPopularity(deps) },
