@@ -5,9 +5,11 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import type { WorkerOptions } from "@temporalio/worker";
+import { CONNECTION_PROVIDERS } from "../db/models/enums.js";
 import type { Logger } from "../utils/logger.js";
+import { DUE_LANE, syncTaskQueue } from "../workflows/contracts.js";
 import type { EraseActivities, ImportActivities, SyncActivities } from "../workflows/contracts.js";
-import { ACTIVITY_SLOTS } from "./slots.js";
+import { ACTIVITY_SLOTS, DUE_SLOTS, SYNC_SLOTS } from "./slots.js";
 
 export interface ImportWorkerOptions {
   readonly connection: NativeConnection;
@@ -25,21 +27,54 @@ export const workerIdentity = (): string => `playlog-worker@${hostname()}`;
 
 export async function createImportWorker(options: ImportWorkerOptions): Promise<Worker> {
   return Worker.create({
-    connection: options.connection,
-    namespace: options.namespace,
+    ...sharedBy(options),
     taskQueue: options.taskQueue,
     activities: { ...options.activities },
     ...workflowsFrom(options.workflowBundle),
-    identity: workerIdentity(),
     maxConcurrentActivityTaskExecutions: ACTIVITY_SLOTS,
     maxCachedWorkflows: 200,
-    // Cancellation travels in the answer to a heartbeat, so this is how late it may be noticed.
-    maxHeartbeatThrottleInterval: Math.min(5000, Math.ceil(options.heartbeatTimeoutMs / 4)),
-    // Told at once: an import is stopped at its next batch border and goes on in the next process.
-    shutdownGraceTime: 0,
-    shutdownForceTime: options.stopMs,
   });
 }
+
+export type SyncWorkersOptions = Omit<ImportWorkerOptions, "activities" | "workflowBundle"> & {
+  readonly activities: SyncActivities;
+};
+
+/** One for each lane, with slots of its own: see `syncTaskQueue`. In Temporal whatever waits there waits, and takes up nothing. */
+export async function createSyncWorkers(options: SyncWorkersOptions): Promise<Worker[]> {
+  const syncStep: SyncActivities["syncStep"] = (run) => options.activities.syncStep(run);
+  const openSync: SyncActivities["openSync"] = (due) => options.activities.openSync(due);
+  const lanes = [
+    ...CONNECTION_PROVIDERS.map((lane) => ({ lane, activities: { syncStep }, slots: SYNC_SLOTS })),
+    { lane: DUE_LANE, activities: { openSync }, slots: DUE_SLOTS },
+  ];
+  return Promise.all(
+    lanes.map(({ lane, activities, slots }) =>
+      Worker.create({
+        ...sharedBy(options),
+        taskQueue: syncTaskQueue(options.taskQueue, lane),
+        activities,
+        maxConcurrentActivityTaskExecutions: slots,
+      }),
+    ),
+  );
+}
+
+const sharedBy = ({
+  connection,
+  namespace,
+  heartbeatTimeoutMs,
+  stopMs,
+}: Omit<ImportWorkerOptions, "activities">) => ({
+  connection,
+  namespace,
+  identity: workerIdentity(),
+  // Cancellation travels in the answer to a heartbeat, so this is how late it may be noticed.
+  maxHeartbeatThrottleInterval: Math.min(5000, Math.ceil(heartbeatTimeoutMs / 4)),
+  // Told at once: an import is stopped at its next batch border and goes on in the next process.
+  shutdownGraceTime: 0,
+  shutdownForceTime: stopMs,
+});
 
 function workflowsFrom(given: string | undefined): Pick<WorkerOptions, "workflowBundle" | "workflowsPath"> {
   if (given !== undefined && given !== "") return { workflowBundle: { codePath: given } };

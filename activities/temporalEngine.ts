@@ -1,9 +1,9 @@
-/** Temporal as what runs the steps: its runtime, connection, search attributes and worker. */
+/** Temporal as what runs the steps: its runtime, connection, search attributes and workers. */
 import type { Worker } from "@temporalio/worker";
 import type { Engine, EngineOptions } from "./engine.js";
 import { createEraseActivities } from "./erase.js";
 import { createImportActivities } from "./import.js";
-import { connectWithPatience, createImportWorker } from "./importWorker.js";
+import { connectWithPatience, createImportWorker, createSyncWorkers } from "./importWorker.js";
 import { observeActivities } from "./observeActivities.js";
 import { registerSearchAttributes } from "./searchAttributes.js";
 import { createSyncActivities } from "./sync.js";
@@ -22,12 +22,17 @@ export async function createTemporalEngine({
   const temporalMetrics = await installTemporalRuntime(log, config.ops.workerPort !== undefined);
   const { outageRetryMs, heartbeatTimeoutMs } = config.imports;
   let worker: Worker | undefined;
+  let others: readonly Worker[] = [];
   return {
     state() {
       const status = worker?.getStatus();
       return {
         worker: status?.runState ?? "starting",
-        polling: status?.workflowPollerState === "POLLING" && status.activityPollerState === "POLLING",
+        polling:
+          status?.workflowPollerState === "POLLING" &&
+          [status, ...others.map((other) => other.getStatus())].every(
+            ({ activityPollerState }) => activityPollerState === "POLLING",
+          ),
       };
     },
     metrics: temporalMetrics,
@@ -36,26 +41,25 @@ export async function createTemporalEngine({
       const connection = await connectWithPatience(address, CONNECT_PATIENCE_MS, signal, log);
       try {
         await registerSearchAttributes(connection, namespace, log);
-        const created = await createImportWorker({
-          connection,
-          namespace,
-          taskQueue,
-          activities: observeActivities(
-            {
-              ...createImportActivities({ steps, log, outageRetryMs }),
-              ...createEraseActivities({ eraser, log, outageRetryMs }),
-              ...createSyncActivities({ syncs, steps, log, outageRetryMs }),
-            },
-            metrics,
-          ),
-          heartbeatTimeoutMs,
-          stopMs,
-          workflowBundle,
-        });
+        const activities = observeActivities(
+          {
+            ...createImportActivities({ steps, log, outageRetryMs }),
+            ...createEraseActivities({ eraser, log, outageRetryMs }),
+            ...createSyncActivities({ syncs, steps, log, outageRetryMs }),
+          },
+          metrics,
+        );
+        const shared = { connection, namespace, taskQueue, activities, heartbeatTimeoutMs, stopMs };
+        const created = await createImportWorker({ ...shared, workflowBundle });
+        others = await createSyncWorkers(shared);
         worker = created;
         signal.throwIfAborted();
-        signal.addEventListener("abort", () => created.shutdown());
-        return { ended: created.run(), close: () => connection.close() };
+        const all = [created, ...others];
+        signal.addEventListener("abort", () => {
+          for (const each of all) each.shutdown();
+        });
+        const ended = Promise.all(all.map((each) => each.run())).then(() => undefined);
+        return { ended, close: () => connection.close() };
       } catch (error) {
         await connection.close();
         throw error;

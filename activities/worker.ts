@@ -29,11 +29,12 @@ import { addBacklogMetrics, BacklogReader } from "./backlog.js";
 import { createEngine } from "./engine.js";
 import type { Engine } from "./engine.js";
 import { forgetCached } from "./forgetCached.js";
+import { giveWay } from "./givingWay.js";
 import { workerHealth } from "./health.js";
 import type { WorkerHealth } from "./health.js";
 import { WorkerMetrics } from "./metrics.js";
 import { withLog } from "./observers.js";
-import { ACTIVITY_SLOTS } from "./slots.js";
+import { CONNECTIONS } from "./slots.js";
 import { addSpoolMetrics } from "./spoolMetrics.js";
 import { createSyncWork } from "./syncWork.js";
 import { upkeepTasks } from "./upkeep.js";
@@ -60,12 +61,14 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
     applicationName: "playlog-worker",
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
     connectTimeoutMs: Math.max(config.database.connectTimeoutMs, CONNECT_TIMEOUT_MS),
-    poolMax: Math.max(config.database.poolMax, 2 * ACTIVITY_SLOTS + 2),
+    poolMax: Math.max(config.database.poolMax, CONNECTIONS),
   });
   logStatements(database, config.sqlLog, log);
   const blobs = new FileBlobStore(config.spoolDir);
   const queue = await openImportQueue(config, { log, isOver: (ref) => runIsOver(database.pool, ref) });
   const backlog = new BacklogReader(config.database);
+  const giving = giveWay(config.redis.url, log);
+  const { pace } = giving;
   // Before anything can fail or wait: a worker that does not get on is what operators look for.
   const ops = await serveMetrics(config, {
     database,
@@ -88,6 +91,7 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       limits: config.imports,
       blobKeepDays: config.imports.blobKeepDays,
       observer: observed,
+      ...(pace === undefined ? {} : { pace }),
       ...crashes,
     });
     const eraser = new AccountEraser({
@@ -121,6 +125,7 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
         ...deps,
         reconcileIntervalMs: config.imports.reconcileIntervalMs,
         workerMetrics: metrics,
+        ...(pace === undefined ? {} : { pace }),
       });
       const upkeep = tasks.map((task) => repeat(task, reconciling.signal, log));
       process.send?.("ready");
@@ -139,6 +144,7 @@ async function run(config: Config, log: Logger, signal: AbortSignal): Promise<vo
       syncs.close();
     }
   } finally {
+    giving.close();
     await Promise.all([queue.close(), database.close()]);
     await ops?.close(); // last: the end of the process is worth watching too
   }

@@ -25,6 +25,15 @@ export const eraseWorkflowId = (userId: string): string => `erase-${userId}`;
 /** Of the schedule of a connection. Each time that it fires, the id of its workflow is this with the time behind it. */
 export const syncScheduleId = (connectionId: string): string => `sync-${connectionId}`;
 
+/**
+ * The task queue of what syncs do, beside that of everything else. Each provider has its own, so that one which does not
+ * answer takes nobody else's turn; as `lane`, its name, or `DUE_LANE`.
+ */
+export const syncTaskQueue = (taskQueue: string, lane: string): string => `${taskQueue}-sync-${lane}`;
+
+/** Of what schedules ask for when they are due. */
+export const DUE_LANE = "due";
+
 /** One run of one job, as every activity of it is addressed. */
 export interface ImportRun {
   readonly importId: string;
@@ -40,6 +49,8 @@ export interface ImportHistoryInput extends ImportRun {
   readonly searchAttributes: boolean;
   /** Of a sync, which first asks its provider for what to import; absent of an upload. */
   readonly sync?: boolean;
+  /** Of a sync: see `syncTaskQueue`. Absent of one that began before there were any: then the task queue of the workflow. */
+  readonly syncLane?: string;
   /** Set by continue-as-new only. */
   readonly resume?: ImportResume;
 }

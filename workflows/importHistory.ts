@@ -177,7 +177,7 @@ export async function importHistory(input: ImportHistoryInput): Promise<Finished
 
   const sync = async (): Promise<ImportOutcome | null> => {
     enter("importing");
-    const pages = await syncPages(run, syncActivities(input.heartbeatTimeoutMs), pausing, {
+    const pages = await syncPages(run, syncActivities(input), pausing, {
       onPage({ read, inserted }) {
         const { rowsRead, rowsInserted } = progress;
         progress = { ...progress, rowsRead: rowsRead + read, rowsInserted: rowsInserted + inserted };

@@ -1,5 +1,6 @@
 /** What a schedule starts each time it is due: opens a sync of its connection, which is a workflow of its own. */
-import { proxyActivities } from "@temporalio/workflow";
+import { proxyActivities, workflowInfo } from "@temporalio/workflow";
+import { DUE_LANE, syncTaskQueue } from "./contracts.js";
 import type { OpenedSync, SyncActivities, SyncConnectionInput } from "./contracts.js";
 
 /** As that of the syncs themselves: after uploads. */
@@ -9,6 +10,7 @@ const SYNC_PRIORITY = 4;
 export async function syncConnection(input: SyncConnectionInput): Promise<OpenedSync> {
   const { connectionId, userId, heartbeatTimeoutMs } = input;
   const { openSync } = proxyActivities<Pick<SyncActivities, "openSync">>({
+    taskQueue: syncTaskQueue(workflowInfo().taskQueue, DUE_LANE),
     startToCloseTimeout: "60 seconds",
     heartbeatTimeout: heartbeatTimeoutMs,
     scheduleToCloseTimeout: "30 minutes",

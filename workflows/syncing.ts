@@ -1,6 +1,7 @@
 /** The part of an import that is a sync's alone: page after page of its provider, and the waiting in between. */
 import { condition, proxyActivities, workflowInfo } from "@temporalio/workflow";
-import type { ImportRun, SyncActivities, SyncStepResult } from "./contracts.js";
+import { syncTaskQueue } from "./contracts.js";
+import type { ImportHistoryInput, ImportRun, SyncActivities, SyncStepResult } from "./contracts.js";
 import type { Pausing } from "./pausing.js";
 
 /** `upload`: what the provider gave is the job's upload now. `full`: the history has grown long, and another run goes on. */
@@ -64,8 +65,12 @@ async function wait(
  * A page is a request and a transaction; the file of a provider may take its time. What failed says itself when it is to be
  * tried again, as any step of an import does; how often a provider may fail, the step decides.
  */
-export function syncActivities(heartbeatTimeoutMs: number): Pick<SyncActivities, "syncStep"> {
+export function syncActivities({
+  heartbeatTimeoutMs,
+  syncLane,
+}: Pick<ImportHistoryInput, "heartbeatTimeoutMs" | "syncLane">): Pick<SyncActivities, "syncStep"> {
   return proxyActivities<Pick<SyncActivities, "syncStep">>({
+    ...(syncLane === undefined ? {} : { taskQueue: syncTaskQueue(workflowInfo().taskQueue, syncLane) }),
     startToCloseTimeout: "60 minutes",
     heartbeatTimeout: heartbeatTimeoutMs,
     scheduleToCloseTimeout: "24 hours",

@@ -44,6 +44,8 @@ type RunnerWorker = Worker<JobData, JobEnd, string>;
 
 /** Runs at once. One that waits, or whose steps wait for their turn, costs next to nothing. */
 const RUNS = 50;
+/** Of one provider, with a run that is held for them: those of all providers together leave runs for everything else. */
+const SYNCS_WAITING = 5;
 const LOOK_MS = 500;
 /** BullMQ still counts a run as active for a moment after it was told to wait. */
 const SETTLED_MS = 100;
@@ -181,7 +183,7 @@ export class BullRunner {
     const call = <T>(
       name: string,
       step: StepCall<T>["work"],
-      how: Pick<StepCall<T>, "heavy" | "patienceMs" | "signal">,
+      how: Pick<StepCall<T>, "lane" | "patienceMs" | "signal">,
     ): Promise<T> =>
       this.#calls.call({ name, fields, work: step, ...(noteWaiting && { noteWaiting }), ...how });
     const both = (signal?: AbortSignal): AbortSignal =>
@@ -190,13 +192,23 @@ export class BullRunner {
       steps,
       syncs,
       parallelParts,
-      step: (name, step, signal) => call(name, step, { heavy: false, patienceMs, signal: both(signal) }),
-      heavyStep: (name, step, signal) => call(name, step, { heavy: true, patienceMs, signal: both(signal) }),
+      step: (name, step, signal) => call(name, step, { patienceMs, signal: both(signal) }),
+      heavyStep: (name, step, signal) =>
+        call(name, step, { lane: "imports", patienceMs, signal: both(signal) }),
+      syncStep: async (provider, step) => {
+        const lane = `sync ${provider}` as const;
+        if (this.#calls.waitingIn(lane) > SYNCS_WAITING) return "busy";
+        return call("syncStep", step, { lane, patienceMs, signal: control.signal });
+      },
       lastStep: (name, step) =>
-        call(name, step, { heavy: name !== "finish", patienceMs: Infinity, signal: control.hardSignal }),
+        call(name, step, {
+          ...(name === "finish" ? {} : { lane: "imports" }),
+          patienceMs: Infinity,
+          signal: control.hardSignal,
+        }),
       tryStep: async (name, step) => {
         try {
-          await call(name, step, { heavy: true, patienceMs: -1, signal: control.hardSignal });
+          await call(name, step, { lane: "imports", patienceMs: -1, signal: control.hardSignal });
         } catch (error) {
           if (error instanceof RunStopped) throw error;
         }

@@ -10,8 +10,11 @@ import type { Logger } from "../../utils/logger.js";
 import { Turns } from "../../utils/Turns.js";
 import type { WorkerMetrics } from "../metrics.js";
 import { ALARMING_ATTEMPT, describeFailure, isFinal, pauseAfter } from "../retrying.js";
-import { ACTIVITY_SLOTS } from "../slots.js";
+import { ACTIVITY_SLOTS, SYNC_SLOTS } from "../slots.js";
 import { RunStopped } from "./RunControl.js";
+
+/** Steps that work long, or wait: those of imports together, those of syncs by provider. */
+export type Lane = "imports" | `sync ${string}`;
 
 export interface StepCallerOptions {
   readonly metrics: Pick<WorkerMetrics, "activityEnded">;
@@ -27,8 +30,8 @@ export interface StepCall<T> {
   /** What it is for, in every line of the log. */
   readonly fields: Readonly<Record<string, string | number | undefined>>;
   readonly signal: AbortSignal;
-  /** Waits for its turn among all steps of this process that are so; else it is short. */
-  readonly heavy: boolean;
+  /** Waits for its turn among all steps of this process with the same lane; else it is short. */
+  readonly lane?: Lane | undefined;
   /** Milliseconds from the first failure on after which it is not tried again. */
   readonly patienceMs: number;
   readonly work: (context: StepContext) => Promise<T>;
@@ -55,15 +58,13 @@ export function failureOf(error: unknown): { readonly code: string; readonly mes
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
 export class StepCaller {
-  readonly #turns: Turns;
+  readonly #turns = new Map<Lane, Turns>();
 
-  constructor(private readonly options: StepCallerOptions) {
-    this.#turns = new Turns({
-      parallel: options.slots ?? ACTIVITY_SLOTS,
-      maxWaiting: Infinity,
-      maxWaitMs: LONGEST_WAIT_MS,
-      busy: () => new Error("no turn came"),
-    });
+  constructor(private readonly options: StepCallerOptions) {}
+
+  /** How many would wait for a turn if one more came now, itself included. */
+  waitingIn(lane: Lane): number {
+    return this.#turnsOf(lane).ahead;
   }
 
   /** Throws the signal's reason, `JobClosedError`, an `ImportError` that is final, or `GaveUp`. */
@@ -77,7 +78,7 @@ export class StepCaller {
     for (let tries = 1; ; tries += 1) {
       signal.throwIfAborted();
       try {
-        return await (call.heavy ? this.#inTurn(call) : this.#once(call));
+        return await (call.lane === undefined ? this.#once(call) : this.#inTurn(call, call.lane));
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof JobClosedError || isFinal(error)) throw error;
@@ -93,10 +94,10 @@ export class StepCaller {
   }
 
   /** Whoever is asked to stop while it waits for its turn does not wait on. */
-  async #inTurn<T>(call: StepCall<T>): Promise<T> {
+  async #inTurn<T>(call: StepCall<T>, lane: Lane): Promise<T> {
     const { signal } = call;
     let begun = false;
-    const done = this.#turns.run(async () => {
+    const done = this.#turnsOf(lane).run(async () => {
       signal.throwIfAborted();
       begun = true;
       return this.#once(call);
@@ -114,6 +115,20 @@ export class StepCaller {
     } finally {
       signal.removeEventListener("abort", abort);
     }
+  }
+
+  #turnsOf(lane: Lane): Turns {
+    let turns = this.#turns.get(lane);
+    if (turns === undefined) {
+      turns = new Turns({
+        parallel: lane === "imports" ? (this.options.slots ?? ACTIVITY_SLOTS) : SYNC_SLOTS,
+        maxWaiting: Infinity,
+        maxWaitMs: LONGEST_WAIT_MS,
+        busy: () => new Error("no turn came"),
+      });
+      this.#turns.set(lane, turns);
+    }
+    return turns;
   }
 
   async #once<T>({ name, signal, work }: StepCall<T>): Promise<T> {

@@ -9,6 +9,7 @@ import { JobClosedError } from "../../services/import/jobs.js";
 import type { StepContext } from "../../services/import/stepContext.js";
 import type { ImportSteps } from "../../services/import/steps.js";
 import type { AccountEraser } from "../../services/users/AccountEraser.js";
+import type { SyncStepResult } from "../../workflows/contracts.js";
 import type { JobEnd } from "../../services/import/queues/bull/names.js";
 import type { SyncWork } from "../engine.js";
 import { importParts } from "./parts.js";
@@ -45,6 +46,11 @@ export interface RunTools {
   readonly step: StepOf;
   /** The same for a step that works long: not more of them at once than the process can bear. */
   readonly heavyStep: StepOf;
+  /** A step of a sync, in its turn among those of its provider. `busy`: too many wait for one already. */
+  readonly syncStep: (
+    provider: string,
+    work: (context: StepContext) => Promise<SyncStepResult>,
+  ) => Promise<SyncStepResult | "busy">;
   /** Not cut short by a cancel, and tried for ever. */
   readonly lastStep: <T>(name: string, work: (context: StepContext) => Promise<T>) => Promise<T>;
   /** Neither cut short by a cancel nor tried again; somebody makes up for it when it fails. */
@@ -59,6 +65,9 @@ export interface EraseTools extends Pick<RunTools, "lastStep"> {
 
 /** Whoever resumes a job wakes its run; the row may also be closed, or gone, and nobody left to do so. */
 const LOOK_AGAIN_MS = 24 * 60 * 60 * 1000;
+
+/** Of a sync that finds its provider busy; not all of them come back at once. */
+const BUSY_MS = 2000;
 
 const FIRST_LOOK_MS = 500;
 const LONGEST_LOOK_MS = 30_000;
@@ -105,9 +114,10 @@ async function pass(run: QueuedImport, tools: RunTools): Promise<Ending | Wait |
 
 /** Page by page. `upload`: the provider gave a file, which is the job's upload now. */
 async function sync(run: QueuedImport, tools: RunTools): Promise<Ending | Wait | "paused" | "upload"> {
-  const { syncs, heavyStep } = tools;
+  const { syncs, syncStep } = tools;
   for (;;) {
-    const result = await heavyStep("syncStep", (context) => syncs.step(run, context));
+    const result = await syncStep(run.provider ?? "", (context) => syncs.step(run, context));
+    if (result === "busy") return { until: new Date(Date.now() + BUSY_MS * (1 + Math.random())) };
     switch (result.status) {
       case "more":
         break;

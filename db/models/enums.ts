@@ -52,6 +52,8 @@ export type CreditRole = (typeof CREDIT_ROLES)[number];
 
 export const CONNECTION_PROVIDERS = ["spotify", "apple", "youtube", "listenbrainz", "lastfm"] as const;
 export type ConnectionProvider = (typeof CONNECTION_PROVIDERS)[number];
+export const isConnectionProvider = (name: string): name is ConnectionProvider =>
+  CONNECTION_PROVIDERS.some((provider) => provider === name);
 
 /** Those whose accounts are connected by going there and agreeing. */
 export const OAUTH_PROVIDERS = ["spotify", "youtube"] as const satisfies readonly ConnectionProvider[];

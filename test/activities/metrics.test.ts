@@ -92,7 +92,9 @@ describe("the metrics of a worker", function () {
       (found) => (found.value("playlog_reconciler_last_pass_timestamp_seconds") ?? 0) > 0,
     );
     expect(now.value("temporal_activity_schedule_to_start_latency_seconds_count")).to.be.greaterThan(2);
-    expect(now.value("temporal_worker_task_slots_available", { worker_type: "ActivityWorker" })).to.equal(3);
+    const { taskQueue } = real;
+    const slots = { worker_type: "ActivityWorker", task_queue: taskQueue };
+    expect(now.value("temporal_worker_task_slots_available", slots)).to.equal(3);
     expect(now.value("process_resident_memory_bytes")).to.be.greaterThan(1e7);
     expect(now.names).to.include("nodejs_eventloop_lag_p99_seconds");
     expect(now.value("playlog_pool_max", { pool: "pg" })).to.be.greaterThan(1);

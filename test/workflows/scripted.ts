@@ -12,10 +12,12 @@ import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import { registerSearchAttributes } from "../../activities/searchAttributes.js";
 import {
+  DUE_LANE,
   eraseWorkflowId,
   importWorkflowId,
   STATE_QUERY,
   syncScheduleId,
+  syncTaskQueue,
   undoWorkflowId,
   WORKFLOW_TYPES,
 } from "../../workflows/contracts.js";
@@ -35,6 +37,8 @@ import { testStack } from "../support/stack.js";
 import { quietRuntime } from "./quietRuntime.js";
 
 export const HISTORIES = path.join(import.meta.dirname, "histories");
+/** Where the syncs of these tests ask their provider. */
+export const SYNC_LANE = "spotify";
 /** A longer history is kept compressed. */
 const READABLE_CHARS = 500_000;
 
@@ -151,18 +155,29 @@ export async function createWorkflowBench(): Promise<WorkflowBench> {
   const scripts = new Map<string, Script>();
   const erases = new Map<string, EraseScript>();
   const startWorker = async () => {
-    const worker = await Worker.create({
-      connection: native,
-      taskQueue,
-      activities: { ...scriptedActivities(scripts), ...scriptedErases(erases), ...scriptedSyncs(scripts) },
-      workflowBundle: { codePath: workflowBundle },
-      maxHeartbeatThrottleInterval: 50,
-    });
-    return { worker, running: worker.run() };
+    const shared = { connection: native, maxHeartbeatThrottleInterval: 50 };
+    const syncs = scriptedSyncs(scripts);
+    const syncStep: SyncActivities["syncStep"] = (run) => syncs.syncStep(run);
+    const openSync: SyncActivities["openSync"] = (due) => syncs.openSync(due);
+    const workers = await Promise.all([
+      Worker.create({
+        ...shared,
+        taskQueue,
+        activities: { ...scriptedActivities(scripts), ...scriptedErases(erases) },
+        workflowBundle: { codePath: workflowBundle },
+      }),
+      Worker.create({
+        ...shared,
+        taskQueue: syncTaskQueue(taskQueue, SYNC_LANE),
+        activities: { syncStep },
+      }),
+      Worker.create({ ...shared, taskQueue: syncTaskQueue(taskQueue, DUE_LANE), activities: { openSync } }),
+    ]);
+    return { workers, running: Promise.all(workers.map((worker) => worker.run())) };
   };
-  let { worker, running } = await startWorker();
+  let { workers, running } = await startWorker();
   const stopWorker = async (): Promise<void> => {
-    worker.shutdown();
+    for (const worker of workers) worker.shutdown();
     await running;
   };
   return {
@@ -227,7 +242,7 @@ export async function createWorkflowBench(): Promise<WorkflowBench> {
     },
     async restartWorker() {
       await stopWorker();
-      ({ worker, running } = await startWorker());
+      ({ workers, running } = await startWorker());
     },
     async close() {
       await stopWorker();

@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { PAUSE_SIGNAL } from "../../workflows/contracts.js";
 import type { SyncStepResult } from "../../workflows/contracts.js";
 import { rejection } from "../support/rejection.js";
-import { createWorkflowBench, script, stateOf, until } from "./scripted.js";
+import { createWorkflowBench, script, stateOf, SYNC_LANE, until } from "./scripted.js";
 import type { WorkflowBench } from "./scripted.js";
 
 const LONG_MS = 80_000_000;
@@ -29,7 +29,7 @@ describe("the workflow of a sync", function () {
       const result = results[n - 1] ?? done;
       return Promise.resolve(typeof result === "function" ? result() : result);
     };
-  const start = (run: ReturnType<typeof script>) => bench.start(run, { sync: true });
+  const start = (run: ReturnType<typeof script>) => bench.start(run, { sync: true, syncLane: SYNC_LANE });
 
   it("asks for page after page, and finishes when there is no more", async () => {
     const run = script(0, { sync: steps(more, more, done) });
@@ -111,7 +111,7 @@ describe("the workflow of a sync", function () {
   it("goes on in a new run when it has asked for many pages", async () => {
     const pages = 55;
     const run = script(0, { sync: (n) => Promise.resolve(n < pages ? more : done) });
-    const handle = await bench.start(run, { sync: true, searchAttributes: false });
+    const handle = await bench.start(run, { sync: true, syncLane: SYNC_LANE, searchAttributes: false });
     expect(await handle.result()).to.deep.equal({ status: "completed" });
     expect(run.seen.synced).to.equal(pages);
     const first = bench.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId);

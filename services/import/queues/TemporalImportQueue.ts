@@ -3,6 +3,7 @@ import { WorkflowExecutionAlreadyStartedError } from "@temporalio/client";
 import type { WorkflowHandle, WorkflowStartOptions } from "@temporalio/client";
 import { WorkflowNotFoundError } from "@temporalio/common";
 import type { SearchAttributePair } from "@temporalio/common";
+import { isConnectionProvider } from "../../../db/models/enums.js";
 import {
   eraseWorkflowId,
   importWorkflowId,
@@ -209,7 +210,7 @@ export class TemporalImportQueue implements ImportQueue {
       parallelParts,
       heartbeatTimeoutMs,
       searchAttributes,
-      ...(jobKind === "sync" ? { sync: true } : {}),
+      ...(jobKind === "sync" ? { sync: true, ...laneOf(provider) } : {}),
     };
     return {
       type: WORKFLOW_TYPES.importHistory,
@@ -272,6 +273,10 @@ function requestMemo(): Pick<WorkflowStartOptions, "memo"> {
   const requestId = logField("requestId");
   return typeof requestId === "string" ? { memo: { requestId } } : {};
 }
+
+/** Only workers of known providers look into lanes: of any other there must be none. */
+const laneOf = (provider: string | null): Pick<ImportHistoryInput, "syncLane"> =>
+  provider !== null && isConnectionProvider(provider) ? { syncLane: provider } : {};
 
 const priorityOf = (work: QueuedWork): number =>
   work.kind === "import" && work.jobKind === "sync" ? SYNC_PRIORITY : UPLOAD_PRIORITY;
