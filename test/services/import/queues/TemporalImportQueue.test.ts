@@ -9,7 +9,13 @@ import { registerSearchAttributes } from "../../../../activities/searchAttribute
 import { TemporalImportQueue } from "../../../../services/import/queues/TemporalImportQueue.js";
 import type { TemporalImportQueueOptions } from "../../../../services/import/queues/TemporalImportQueue.js";
 import type { JobRef, WorkRef } from "../../../../services/import/ImportQueue.js";
-import { eraseWorkflowId, importWorkflowId, undoWorkflowId } from "../../../../workflows/contracts.js";
+import {
+  DUE_LANE,
+  eraseWorkflowId,
+  importWorkflowId,
+  syncTaskQueue,
+  undoWorkflowId,
+} from "../../../../workflows/contracts.js";
 import type { WorkerActivities } from "../../../../workflows/contracts.js";
 import { freePort } from "../../../support/processes.js";
 import { testStack } from "../../../support/stack.js";
@@ -119,16 +125,14 @@ describeQueueContract("Temporal", async () => {
     other,
     unreachable,
     async work() {
-      const worker = await Worker.create({
-        connection,
-        taskQueue,
-        activities: { ...activities },
-        workflowBundle: { codePath: workflowBundle },
-        maxHeartbeatThrottleInterval: 100,
-      });
-      const running = worker.run();
+      const shared = { connection, activities: { ...activities }, maxHeartbeatThrottleInterval: 100 };
+      const workers = await Promise.all([
+        Worker.create({ ...shared, taskQueue, workflowBundle: { codePath: workflowBundle } }),
+        Worker.create({ ...shared, taskQueue: syncTaskQueue(taskQueue, DUE_LANE) }),
+      ]);
+      const running = Promise.all(workers.map((worker) => worker.run()));
       return async () => {
-        worker.shutdown();
+        for (const worker of workers) worker.shutdown();
         await running;
       };
     },
