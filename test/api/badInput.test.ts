@@ -114,8 +114,8 @@ const bodyOf = ({ body }: Endpoint): Joi.ObjectSchema | undefined =>
 function addressOf({ path, params }: Endpoint): string {
   const { keys = {} } = params === undefined ? {} : described(params);
   return path.replace(/:(\w+)/g, (_all, name: string) => {
-    const [word] = keys[name]?.flags?.only === true ? (keys[name].allow ?? []) : [];
-    if (word !== undefined) return String(word);
+    const word = keys[name]?.flags?.only === true ? keys[name].allow?.[0] : undefined;
+    if (typeof word === "string") return word;
     return keys[name]?.type === "uuid" ? "01890000-0000-7000-8000-000000000000" : "9007199254740991";
   });
 }

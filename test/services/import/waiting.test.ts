@@ -166,7 +166,8 @@ describe("an import that waits for a dependency", () => {
       const watching = await createBench(pool(), {
         blobs: bench.blobs,
         onCommit: ({ batchNo }, moment) => {
-          if (moment === "before-commit" && batchNo === 0) seen.push(waiting(id), note(id));
+          if (moment === "before-commit" && batchNo === 0)
+            seen.push(waiting(id).then((state) => note(id).then(() => state)));
         },
       });
       await watching.steps.importPart(ref, 0, watching.context());
