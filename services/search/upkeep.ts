@@ -28,7 +28,7 @@ const PASS_MS = 20_000;
  * While an import is running: from the beginning of one pass to that of the next, and how long a pass may go on. Names are
  * the cheaper the more of them are written together, and are to be found within ten seconds all the same.
  */
-const BESIDE_IMPORTS = { everyMs: 4000, forMs: 2000 } as const;
+const BESIDE_IMPORTS = { everyMs: 7000, forMs: 2000 } as const;
 /** Looking whether tiers have the right size reads the whole index. While an import is running, that can wait. */
 const SETTLE_EVERY_MS = 30_000;
 const SETTLE_BESIDE_IMPORTS_MS = 10 * 60_000;
