@@ -2,6 +2,7 @@
  * Who made the songs whose rows name no artist, by other files of the same export. Only what is certain there: a title
  * that these files give to two artists is given to none.
  */
+import { ownText } from "../../../utils/ownText.js";
 import { nameKey } from "../../catalog/keys.js";
 
 /** The file that told; kept in the play's context, for an inferred artist must never look like a given one. */
@@ -65,7 +66,7 @@ export class ArtistNames {
       return;
     }
     this.#chars += key.length + artist.length;
-    if (this.#chars <= MAX_CHARS) names.set(key, artist);
+    if (this.#chars <= MAX_CHARS) names.set(ownText(key), ownText(artist));
   }
 }
 

@@ -18,6 +18,7 @@ import { shareCatalogue } from "../../catalog/lock.js";
 import { ByDescription, lengthOf } from "./descriptions.js";
 import type { Description } from "./descriptions.js";
 import { inTransaction } from "../../../db/transaction.js";
+import { ownText } from "../../../utils/ownText.js";
 import { isolateRefused, refusalOf } from "./refusals.js";
 
 export interface CatalogueIds {
@@ -107,9 +108,18 @@ export class CatalogueResolver {
     if (lengthOf(play) > REMEMBERED_LENGTH) return;
     // Dropping the oldest is enough: exports are in order of time, and so are their tracks.
     if (this.#known.size >= this.remembered) this.#known.dropOldest();
-    this.#known.add(play, ids);
+    this.#known.add(ownDescription(play), ids);
   }
 }
+
+/** Holds none of the text that the play was read with. */
+const ownDescription = ({ artist, title, album, trackId, durationMs }: Description): Description => ({
+  artist: ownText(artist),
+  title: ownText(title),
+  album: album === null ? null : ownText(album),
+  trackId: trackId === null ? null : { provider: trackId.provider, id: ownText(trackId.id) },
+  durationMs,
+});
 
 /** A description on its way into the catalogue. */
 interface Entry {
