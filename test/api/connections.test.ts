@@ -72,6 +72,16 @@ describe("connections by a name or a token", () => {
     expect(await app.deps.queue.inspectSchedule(made.id)).to.equal(null);
   });
 
+  it("leave no schedule behind, however often they are made and deleted", async () => {
+    const ids: string[] = [];
+    for (let round = 0; round < 12; round += 1) {
+      const { body } = expectStatus(201, await connect({ provider: "lastfm", username: "ada" }));
+      expectStatus(204, await app.as(user).delete(`${CONNECTIONS}/${body.id}`));
+      ids.push(body.id);
+    }
+    for (const id of ids) expect(await app.deps.queue.inspectSchedule(id)).to.equal(null);
+  });
+
   it("keep tokens encrypted, and never show them", async () => {
     const answers = [
       expectStatus(201, await connect({ provider: "listenbrainz", token: "listenbrainz-token" })),
