@@ -1,5 +1,6 @@
 /** For commands that work on the database of a playlog which may be running meanwhile. */
 import { existsSync } from "node:fs";
+import { createDatabase, type Database } from "../db/knex.js";
 import { homeOf, ownDatabase, serversOf } from "./app.js";
 import { runningPostgres } from "./postgres.mjs";
 
@@ -13,4 +14,30 @@ export async function runningDatabaseUrl(): Promise<string> {
   if (server === undefined)
     throw new Error(`playlog does not run in ${home}: start it with npm start, or set DATABASE_URL`);
   return ownDatabase(server);
+}
+
+export interface CommandTimes {
+  readonly statementTimeoutMs: number;
+  readonly lockTimeoutMs: number;
+}
+
+/** A few connections to it, named after the command, whose statements may take as long as the command lets them. */
+export async function openRunningDatabase(
+  command: string,
+  { statementTimeoutMs, lockTimeoutMs }: CommandTimes,
+  poolMax = 2,
+): Promise<Database> {
+  return createDatabase(
+    {
+      url: await runningDatabaseUrl(),
+      poolMin: 0,
+      poolMax,
+      connectTimeoutMs: 5000,
+      statementTimeoutMs,
+      lockTimeoutMs,
+      idleTimeoutMs: 30_000,
+      idleTransactionTimeoutMs: statementTimeoutMs,
+    },
+    { applicationName: `playlog-${command}` },
+  );
 }

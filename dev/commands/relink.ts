@@ -1,8 +1,7 @@
 /** `npm run relink`: links all histories anew, for after the rules of linking have changed. */
-import { createDatabase } from "../../db/knex.js";
 import { LINK_RULE_VERSION } from "../../services/history/linking/rules.js";
 import { relinkAll, type RelinkedAccount } from "../../services/import/relinkAll.js";
-import { runningDatabaseUrl } from "../running.js";
+import { openRunningDatabase } from "../running.js";
 
 const USAGE = `usage: npm run relink
 
@@ -13,19 +12,10 @@ const STATEMENT_TIMEOUT_MS = 600_000;
 
 export async function run(args: readonly string[]): Promise<void> {
   if (args.length > 0) throw new Error(USAGE);
-  const database = createDatabase(
-    {
-      url: await runningDatabaseUrl(),
-      poolMin: 0,
-      poolMax: 2,
-      connectTimeoutMs: 5000,
-      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
-      lockTimeoutMs: 15_000,
-      idleTimeoutMs: 30_000,
-      idleTransactionTimeoutMs: STATEMENT_TIMEOUT_MS,
-    },
-    { applicationName: "playlog-relink" },
-  );
+  const database = await openRunningDatabase("relink", {
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    lockTimeoutMs: 15_000,
+  });
   let [accounts, plays] = [0, 0];
   const each = ({ username, changed }: RelinkedAccount): void => {
     accounts += 1;

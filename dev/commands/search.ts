@@ -1,7 +1,6 @@
 /** `npm run search -- rebuild`: the search index anew from the catalogue, while playlog runs. */
-import { createDatabase } from "../../db/knex.js";
 import { rebuildSearchIndex } from "../../services/search/rebuild.js";
-import { runningDatabaseUrl } from "../running.js";
+import { openRunningDatabase } from "../running.js";
 
 const USAGE = `usage: npm run search -- rebuild
   makes the search index anew from the catalogue; searches go on with the old one until it is done
@@ -14,19 +13,10 @@ const SHOW_EVERY = 100_000;
 
 export async function run(args: readonly string[]): Promise<void> {
   if (args.length !== 1 || args[0] !== "rebuild") throw new Error(USAGE);
-  const database = createDatabase(
-    {
-      url: await runningDatabaseUrl(),
-      poolMin: 0,
-      poolMax: 2,
-      connectTimeoutMs: 5000,
-      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
-      lockTimeoutMs: 5000,
-      idleTimeoutMs: 30_000,
-      idleTransactionTimeoutMs: STATEMENT_TIMEOUT_MS,
-    },
-    { applicationName: "playlog-search" },
-  );
+  const database = await openRunningDatabase("search", {
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    lockTimeoutMs: 5000,
+  });
   const begun = performance.now();
   let shown = 0;
   try {

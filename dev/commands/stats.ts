@@ -1,8 +1,7 @@
 /** `npm run stats`: whether the sums behind statistics are those of the plays, and new ones. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { createDatabase } from "../../db/knex.js";
 import { type CheckedAccount, checkStatistics } from "../../services/stats/checking.js";
-import { runningDatabaseUrl } from "../running.js";
+import { openRunningDatabase } from "../running.js";
 
 const USAGE = `usage: npm run stats -- COMMAND
   check      count everything anew and say whether anything differs; changes nothing
@@ -25,18 +24,10 @@ const WORDS: Readonly<Record<CheckedAccount["state"], string>> = {
 export async function run(args: readonly string[]): Promise<void> {
   const [command, ...more] = args;
   if ((command !== "check" && command !== "rebuild") || more.length > 0) throw new Error(USAGE);
-  const database = createDatabase(
-    {
-      url: await runningDatabaseUrl(),
-      poolMin: 0,
-      poolMax: 3,
-      connectTimeoutMs: 5000,
-      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
-      lockTimeoutMs: 5000,
-      idleTimeoutMs: 30_000,
-      idleTransactionTimeoutMs: STATEMENT_TIMEOUT_MS,
-    },
-    { applicationName: "playlog-stats" },
+  const database = await openRunningDatabase(
+    "stats",
+    { statementTimeoutMs: STATEMENT_TIMEOUT_MS, lockTimeoutMs: 5000 },
+    3,
   );
   const counts = new Map<CheckedAccount["state"], number>();
   const each = ({ username, state, years }: CheckedAccount): void => {

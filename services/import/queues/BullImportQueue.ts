@@ -22,7 +22,8 @@ import type { BullCallsOptions } from "./bull/BullCalls.js";
 import { BullSchedules } from "./bull/BullSchedules.js";
 import { loadBullmq } from "./bull/library.js";
 import type { BullLibrary } from "./bull/library.js";
-import { jobIdOf, KEPT_SECONDS, keysOf, TERMINATED } from "./bull/names.js";
+import { KEPT_SECONDS, keysOf, TERMINATED } from "./bull/names.js";
+import { workIdOf } from "./workIds.js";
 import type { Ask, EnqueuedJob, JobData, JobEnd } from "./bull/names.js";
 
 export interface BullImportQueueOptions extends BullCallsOptions {
@@ -58,7 +59,7 @@ export class BullImportQueue implements ImportQueue {
   }
 
   enqueue(work: QueuedWork): Promise<EnqueueOutcome> {
-    const id = jobIdOf(work);
+    const id = workIdOf(work);
     const claim = randomUUID();
     const kept = { age: KEPT_SECONDS };
     return this.#calls.within(async () => {
@@ -88,12 +89,12 @@ export class BullImportQueue implements ImportQueue {
 
   inspect(ref: WorkRef): Promise<QueueState> {
     return this.#calls.within(async () => {
-      const job = await this.#find(jobIdOf(ref));
+      const job = await this.#find(workIdOf(ref));
       if (job === undefined) return "missing";
       const state = await job.getState();
       // Read again: it may have ended between the two.
       return state === "completed" || state === "failed"
-        ? endOf(await this.#find(jobIdOf(ref)), state)
+        ? endOf(await this.#find(workIdOf(ref)), state)
         : openOr(state);
     });
   }
@@ -156,7 +157,7 @@ export class BullImportQueue implements ImportQueue {
   }
 
   #tell(ref: JobRef, what: (id: string) => Promise<unknown>): Promise<"requested" | "missing"> {
-    const id = jobIdOf({ kind: "import", ...ref });
+    const id = workIdOf({ kind: "import", ...ref });
     return this.#calls.within(async () => {
       const job = await this.#find(id);
       if (job === undefined || isEnded(await job.getState())) return "missing";
@@ -167,7 +168,7 @@ export class BullImportQueue implements ImportQueue {
   }
 
   #end(ref: WorkRef, how: Exclude<Ask, "cancel">): Promise<void> {
-    const id = jobIdOf(ref);
+    const id = workIdOf(ref);
     return this.#calls.within(async () => {
       const job = await this.#find(id);
       if (job === undefined) return;

@@ -32,6 +32,7 @@ import { isMissingAttribute, isNotFound, stateOf, toQueueError } from "./tempora
 import { attributesOf } from "./temporalAttributes.js";
 import { TemporalCalls } from "./TemporalCalls.js";
 import { TemporalSchedules } from "./TemporalSchedules.js";
+import { workIdOf } from "./workIds.js";
 
 export interface TemporalImportQueueOptions {
   /** `host:port` */
@@ -69,7 +70,7 @@ export class TemporalImportQueue implements ImportQueue {
       if (!isMissingAttribute(error)) throw toQueueError(error);
     }
     // The worker registers the attributes; until then work is started without what only serves finding it.
-    const workflowId = workflowIdOf(work);
+    const workflowId = workIdOf(work);
     this.options.log.warn("search attributes are not registered yet; started without", { workflowId });
     try {
       return await this.#start(work, false);
@@ -87,7 +88,7 @@ export class TemporalImportQueue implements ImportQueue {
   }
 
   async inspect(ref: WorkRef): Promise<QueueState> {
-    const handle = this.#calls.client.workflow.getHandle(workflowIdOf(ref));
+    const handle = this.#calls.client.workflow.getHandle(workIdOf(ref));
     try {
       const { status } = await this.#calls.within(() => handle.describe());
       return stateOf(status.name);
@@ -99,7 +100,7 @@ export class TemporalImportQueue implements ImportQueue {
 
   /** All runs under its id: a long import goes on in a new one, and what was stopped was started again. */
   async forget(ref: WorkRef): Promise<void> {
-    const workflowId = workflowIdOf(ref);
+    const workflowId = workIdOf(ref);
     const { namespace } = this.options;
     try {
       const runs = await this.#calls.within(async () => {
@@ -256,17 +257,6 @@ type Start = Pick<
   WorkflowStartOptions,
   "args" | "staticDetails" | "staticSummary" | "workflowId" | "workflowIdReusePolicy"
 > & { readonly type: string };
-
-function workflowIdOf(ref: WorkRef): string {
-  switch (ref.kind) {
-    case "import":
-      return importWorkflowId(ref.importId, ref.attempt);
-    case "undo":
-      return undoWorkflowId(ref.importId);
-    case "erase":
-      return eraseWorkflowId(ref.userId);
-  }
-}
 
 /** Which request asked for it, for whoever looks at the run; nothing when the reconciler did. */
 function requestMemo(): Pick<WorkflowStartOptions, "memo"> {

@@ -3,9 +3,10 @@
  * schedule is, for BullMQ has no pause. The connection's row is the truth; a pass of the worker makes up for what was lost.
  */
 import { createHash } from "node:crypto";
+import { syncScheduleId } from "../../../../workflows/contracts.js";
 import type { ScheduleState, SyncSchedule } from "../../ImportQueue.js";
 import type { BullCalls } from "./BullCalls.js";
-import { KEPT_SECONDS, keysOf, schedulerIdOf } from "./names.js";
+import { KEPT_SECONDS, keysOf } from "./names.js";
 import type { KeptSchedule } from "./names.js";
 
 const MINUTE_MS = 60_000;
@@ -28,10 +29,10 @@ export class BullSchedules {
     const { queue, redis } = this.calls;
     return this.calls.within(async () => {
       await redis.hset(this.#key, connectionId, JSON.stringify(kept));
-      if (paused) await queue.removeJobScheduler(schedulerIdOf(connectionId));
+      if (paused) await queue.removeJobScheduler(syncScheduleId(connectionId));
       else
         await queue.upsertJobScheduler(
-          schedulerIdOf(connectionId),
+          syncScheduleId(connectionId),
           { every, offset: offsetOf(connectionId, every) },
           {
             name: "due",
@@ -44,7 +45,7 @@ export class BullSchedules {
 
   remove(connectionId: string): Promise<void> {
     return this.calls.within(async () => {
-      await this.calls.queue.removeJobScheduler(schedulerIdOf(connectionId));
+      await this.calls.queue.removeJobScheduler(syncScheduleId(connectionId));
       await this.calls.redis.hdel(this.#key, connectionId);
     });
   }
@@ -56,7 +57,7 @@ export class BullSchedules {
       if (text === null) return null;
       const kept = JSON.parse(text) as KeptSchedule; // nobody else writes it
       if (kept.paused) return { ...kept, nextAt: null };
-      const scheduler = await this.calls.queue.getJobScheduler(schedulerIdOf(connectionId));
+      const scheduler = await this.calls.queue.getJobScheduler(syncScheduleId(connectionId));
       if (scheduler?.next == null) return null;
       return { ...kept, nextAt: new Date(scheduler.next) };
     });

@@ -1,11 +1,5 @@
-/** What both sides of the queue on BullMQ agree on: ids and data of jobs, how they end, and keys beside BullMQ's own. */
-import {
-  eraseWorkflowId,
-  importWorkflowId,
-  syncScheduleId,
-  undoWorkflowId,
-} from "../../../../workflows/contracts.js";
-import type { QueuedWork, SyncSchedule, WorkRef } from "../../ImportQueue.js";
+/** What both sides of the queue on BullMQ agree on: data of jobs, how they end, and keys beside BullMQ's own. */
+import type { QueuedWork, SyncSchedule } from "../../ImportQueue.js";
 
 /** Of every key, so that the queue can share a Redis with the cache. */
 export const KEY_PREFIX = "playlog-queue";
@@ -36,20 +30,6 @@ export const TERMINATED = "terminated";
 
 /** What a run is asked to do: to end in order, to stop where it is, or that and to leave nothing behind. */
 export type Ask = "cancel" | "terminate" | "forget";
-
-/** As the ids of workflows: valid here, for they have no colon. */
-export function jobIdOf(ref: WorkRef): string {
-  switch (ref.kind) {
-    case "import":
-      return importWorkflowId(ref.importId, ref.attempt);
-    case "undo":
-      return undoWorkflowId(ref.importId);
-    case "erase":
-      return eraseWorkflowId(ref.userId);
-  }
-}
-
-export const schedulerIdOf = (connectionId: string): string => syncScheduleId(connectionId);
 
 /** A schedule as it is kept beside BullMQ's own, which has no pause. */
 export type KeptSchedule = Pick<SyncSchedule, "everyMinutes" | "paused">;

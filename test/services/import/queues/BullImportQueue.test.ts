@@ -6,7 +6,8 @@ import type { StepContext } from "../../../../services/import/stepContext.js";
 import type { ImportSteps } from "../../../../services/import/steps.js";
 import { ImportError } from "../../../../services/import/verdicts.js";
 import { loadBullmq } from "../../../../services/import/queues/bull/library.js";
-import { jobIdOf, KEY_PREFIX } from "../../../../services/import/queues/bull/names.js";
+import { KEY_PREFIX } from "../../../../services/import/queues/bull/names.js";
+import { workIdOf } from "../../../../services/import/queues/workIds.js";
 import { BullImportQueue } from "../../../../services/import/queues/BullImportQueue.js";
 import type { JobRef } from "../../../../services/import/ImportQueue.js";
 import { freePort } from "../../../support/processes.js";
@@ -17,7 +18,7 @@ import { describeQueueContract } from "../queueContract.js";
 /** Of schedules. */
 const MINUTE_MS = 1000;
 
-const idOf = (ref: JobRef): string => jobIdOf({ kind: "import", ...ref });
+const idOf = (ref: JobRef): string => workIdOf({ kind: "import", ...ref });
 
 describeQueueContract("BullMQ", async () => {
   const { redisUrl } = testStack();
@@ -71,7 +72,7 @@ describeQueueContract("BullMQ", async () => {
     unpark: (ref) => Promise.resolve({ resumed: !look(ref) }),
     noteWaiting: () => Promise.resolve(),
     undo: (importId, context) =>
-      play(jobIdOf({ kind: "undo", importId }), context, { removed: 1, handedOver: 0 }),
+      play(workIdOf({ kind: "undo", importId }), context, { removed: 1, handedOver: 0 }),
   };
   return {
     queue,
@@ -98,15 +99,15 @@ describeQueueContract("BullMQ", async () => {
         eraser: {
           stopImports: () => Promise.resolve({ underWay: 0 }),
           erase: (userId, context) =>
-            play(jobIdOf({ kind: "erase", userId }), context, { plays: 1, imports: 0, finished: true }),
+            play(workIdOf({ kind: "erase", userId }), context, { plays: 1, imports: 0, finished: true }),
         },
       });
       return Promise.resolve(() => runner.stop(5000));
     },
-    willEnd: (ref, how) => endings.set(jobIdOf(ref), how),
+    willEnd: (ref, how) => endings.set(workIdOf(ref), how),
     setRow: (ref, row) => (row === "paused" ? paused.add(idOf(ref)) : paused.delete(idOf(ref))),
     terminate: (ref) => queue.terminate(ref),
-    runs: (ref) => begun.get(jobIdOf(ref)) ?? 0,
+    runs: (ref) => begun.get(workIdOf(ref)) ?? 0,
     openings: (connectionId) => opened.get(connectionId) ?? 0,
     minuteMs: MINUTE_MS,
     waits: (ref) => waited.get(idOf(ref)) ?? 0,

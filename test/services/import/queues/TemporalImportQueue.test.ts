@@ -8,7 +8,8 @@ import { expect } from "chai";
 import { registerSearchAttributes } from "../../../../activities/searchAttributes.js";
 import { TemporalImportQueue } from "../../../../services/import/queues/TemporalImportQueue.js";
 import type { TemporalImportQueueOptions } from "../../../../services/import/queues/TemporalImportQueue.js";
-import type { JobRef, WorkRef } from "../../../../services/import/ImportQueue.js";
+import { workIdOf } from "../../../../services/import/queues/workIds.js";
+import type { JobRef } from "../../../../services/import/ImportQueue.js";
 import {
   DUE_LANE,
   eraseWorkflowId,
@@ -22,11 +23,6 @@ import { testStack } from "../../../support/stack.js";
 import { quietRuntime } from "../../../workflows/quietRuntime.js";
 import { quietLog } from "../importing.js";
 import { describeQueueContract } from "../queueContract.js";
-
-function workflowIdOf(ref: WorkRef): string {
-  if (ref.kind === "erase") return eraseWorkflowId(ref.userId);
-  return ref.kind === "undo" ? undoWorkflowId(ref.importId) : importWorkflowId(ref.importId, ref.attempt);
-}
 
 /** The shortest interval there is. */
 const MINUTE_MS = 1000;
@@ -136,12 +132,12 @@ describeQueueContract("Temporal", async () => {
         await running;
       };
     },
-    willEnd: (ref, how) => endings.set(workflowIdOf(ref), how),
+    willEnd: (ref, how) => endings.set(workIdOf(ref), how),
     setRow: (ref, row) => (row === "paused" ? paused.add(idOf(ref)) : paused.delete(idOf(ref))),
     terminate: async (ref) => {
-      await new Client({ connection: client }).workflow.getHandle(workflowIdOf(ref)).terminate("test");
+      await new Client({ connection: client }).workflow.getHandle(workIdOf(ref)).terminate("test");
     },
-    runs: (ref) => begun.get(workflowIdOf(ref)) ?? 0,
+    runs: (ref) => begun.get(workIdOf(ref)) ?? 0,
     waits: (ref) => waited.get(idOf(ref)) ?? 0,
     async close() {
       await Promise.all([...queues.map((each) => each.close()), client.close()]);
