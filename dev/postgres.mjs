@@ -3,11 +3,14 @@ import { randomBytes } from "node:crypto";
 import { chmod, chown, cp, mkdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
+import { totalmem } from "node:os";
 import path from "node:path";
 import { run, startedAt } from "./system.mjs";
 
 const SYSTEM_FOLDER = "/var/lib/playlog";
 const USER = "playlog";
+const LEAST_BUFFERS_MB = 128;
+const MOST_BUFFERS_MB = 1024;
 // A fixed environment: PGDATA, PGPORT, LC_ALL and the like of whoever calls must not reach the server.
 const ENV = { PATH: "/usr/bin:/bin", LANG: "C", LC_ALL: "C", TZ: "UTC" };
 
@@ -30,6 +33,11 @@ export async function preparePostgres({ folder, port, fsync, logFile }) {
     "shared_preload_libraries=pg_stat_statements",
     "max_connections=200",
     "timezone=UTC",
+    `shared_buffers=${sharedBuffersMb()}MB`,
+    // A page is written to the log whole when it is first touched after a checkpoint. Plays land anywhere in the indexes,
+    // so that with a checkpoint every few seconds most of the log would be such pages.
+    "max_wal_size=4GB",
+    "checkpoint_timeout=15min",
     // Commits stay synchronous: tests kill the server, and what it has confirmed must outlive that.
     ...(fsync ? [] : ["fsync=off", "full_page_writes=off"]),
   ];
@@ -49,6 +57,12 @@ export async function preparePostgres({ folder, port, fsync, logFile }) {
     url: addressOf(port, password),
     foreignFolder: parent === folder ? undefined : parent,
   };
+}
+
+/** An eighth of the machine's memory: the rest is for the system's own cache, and for the other programs. */
+function sharedBuffersMb() {
+  const eighth = Math.floor(totalmem() / 8 / 1024 ** 2);
+  return Math.min(Math.max(eighth, LEAST_BUFFERS_MB), MOST_BUFFERS_MB);
 }
 
 const addressOf = (port, password) => `postgres://${USER}:${password}@127.0.0.1:${port}/postgres`;

@@ -194,7 +194,10 @@ export async function digests(client: Client, userId: string): Promise<ReadonlyM
 export interface Due {
   /** A history is left to come to rest for so long, in milliseconds ... */
   readonly quietMs: number;
-  /** ... but sums are not left to get older than this. */
+  /**
+   * ... but sums are not left to get older than this; while an import runs, whose next batch would make them wrong, a history
+   * has to rest for as long as this.
+   */
   readonly movingMs: number;
   /** Making sums may take one part in so many of the time. */
   readonly share: number;
@@ -211,12 +214,15 @@ export async function usersDue(
        from users u
        left join cache_versions v on v.topic = 'history' and v.owner = u.id
        left join stats_users s on s.user_id = u.id
+      cross join lateral (
+        select exists (select from import_jobs j where j.user_id = u.id and j.status = 'running') as runs
+      ) i
       where u.disabled_at is null
         and (s.history_version is distinct from coalesce(v.version, 0) or s.time_zone <> u.time_zone
              or exists (select from stats_moves m where m.user_id = u.id))
         and (v.version is null
-             or v.version / 1000 < extract(epoch from clock_timestamp()) * 1000 - $1::float8
-             or coalesce(s.built_at, u.created_at) < clock_timestamp() - $2::float8 * interval '1 ms')
+             or v.version / 1000 < extract(epoch from clock_timestamp()) * 1000 - case when i.runs then $2::float8 else $1::float8 end
+             or (not i.runs and coalesce(s.built_at, u.created_at) < clock_timestamp() - $2::float8 * interval '1 ms'))
         and (s.built_at is null or s.built_at < clock_timestamp() - $3::float8 * s.build_ms * interval '1 ms')
       order by s.built_at nulls first, u.id limit $4`,
     [quietMs, movingMs, share, limit],

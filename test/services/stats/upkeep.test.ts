@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import type pg from "pg";
 import { announceChange, historyOf } from "../../../db/queries/cacheVersions.js";
@@ -105,6 +106,20 @@ describe("sums behind statistics", () => {
     expect(await due({})).to.deep.equal([userId]);
     await pool.query("update users set disabled_at = now()");
     expect(await due({})).to.deep.equal([]);
+  });
+
+  it("are left alone while an import runs, whose next batch would make them wrong", async () => {
+    const due = (movingMs: number) => usersDue(pool, { quietMs: 0, movingMs, share: 0, limit: 10 });
+    await pool.query(
+      `insert into import_jobs (id, user_id, kind, status, filename, size_bytes, sha256, options_hash, batch_rows, workflow_id)
+       values ($1, $2, 'file', 'running', 'a.zip', 1, sha256('a'), '', 1000, 'import-of-stats')`,
+      [randomUUID(), userId],
+    );
+    await pool.query("update users set created_at = now() - interval '1 day'");
+    expect(await due(60_000)).to.deep.equal([]);
+    expect(await due(0)).to.deep.equal([userId], "it runs, but has written nothing for so long");
+    await pool.query("update import_jobs set status = 'completed', finished_at = now()");
+    expect(await due(60_000)).to.deep.equal([userId]);
   });
 
   it("have the years of the user's time zone, and are made anew when it changes", async () => {
