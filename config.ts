@@ -6,6 +6,7 @@
  */
 import path from "node:path";
 import Joi from "joi";
+import { type ImportSettings, importSchemas, importsOf } from "./utils/importSettings.js";
 import { proxyList, type Rates, rangesOf, rateSchemas, ratesOf } from "./utils/limitSettings.js";
 import {
   type ProviderSettings,
@@ -15,6 +16,7 @@ import {
   type TokenKey,
   tokenKeysOf,
 } from "./utils/providerSettings.js";
+import { problemOf, whole } from "./utils/settings.js";
 
 export interface Config {
   readonly home: string;
@@ -60,37 +62,7 @@ export interface Config {
     readonly bcryptCost: number;
     readonly registration: "open" | "invite" | "closed";
   };
-  readonly imports: {
-    readonly uploadMaxBytes: number;
-    readonly entryMaxBytes: number;
-    readonly unpackedMaxBytes: number;
-    readonly maxEntries: number;
-    readonly maxRatio: number;
-    readonly recordMaxBytes: number;
-    readonly batchRows: number;
-    readonly parallelParts: number;
-    readonly heartbeatTimeoutMs: number;
-    readonly reconcileIntervalMs: number;
-    readonly blobKeepDays: number;
-    /** How deep ZIP files inside ZIP files are opened; 1: not at all. */
-    readonly maxDepth: number;
-    /** Characters of text in one batch; a batch of long texts is closed early. */
-    readonly batchChars: number;
-    /** Rejected records of one import, after which its files are given up. */
-    readonly maxRejected: number;
-    /** Workers in a row that may vanish over one file before it is given up. */
-    readonly maxLostAttempts: number;
-    /** Pause before a step that found the database or the disk unusable is tried again. */
-    readonly outageRetryMs: number;
-    readonly userSpoolMaxBytes: number;
-    readonly uploadsPerDay: number;
-    readonly uploadsAtOnce: number;
-    readonly uploadMinBytesPerSecond: number;
-    /** Listeners to the events of imports, per user. */
-    readonly eventStreamsPerUser: number;
-    readonly eventsPollMs: number;
-    readonly eventsKeepAliveMs: number;
-  };
+  readonly imports: ImportSettings;
   readonly providers: ProviderSettings;
   /** Encrypt what users' accounts at providers are opened with, the first for new ones; none: one is made and kept in `home`. */
   readonly tokenKeys: readonly TokenKey[];
@@ -116,11 +88,6 @@ export class ConfigError extends Error {
     this.name = "ConfigError";
   }
 }
-
-const MIB = 1024 ** 2;
-const GIB = 1024 ** 3;
-
-const whole = (min: number, max: number) => Joi.number().integer().min(min).max(max);
 
 const schema = Joi.object({
   PLAYLOG_HOME: Joi.string().default(".playlog"),
@@ -160,29 +127,7 @@ const schema = Joi.object({
   ),
   BCRYPT_COST: whole(4, 15).default(10),
   REGISTRATION: Joi.string().valid("open", "invite", "closed").default("open"),
-  UPLOAD_MAX_BYTES: whole(1, 64 * GIB).default(4 * GIB),
-  ARCHIVE_ENTRY_MAX_BYTES: whole(1, 64 * GIB).default(4 * GIB),
-  ARCHIVE_UNPACKED_MAX_BYTES: whole(1, 256 * GIB).default(16 * GIB),
-  ARCHIVE_MAX_ENTRIES: whole(1, 1_000_000).default(5000),
-  ARCHIVE_MAX_RATIO: whole(1, 100_000).default(200),
-  RECORD_MAX_BYTES: whole(256, 16 * MIB).default(64 * 1024),
-  IMPORT_BATCH_ROWS: whole(1, 100_000).default(10_000),
-  IMPORT_PARALLEL_PARTS: whole(1, 16).default(2),
-  IMPORT_HEARTBEAT_TIMEOUT_MS: whole(1000, 600_000).default(30_000),
-  RECONCILE_INTERVAL_MS: whole(100, 3_600_000).default(15_000),
-  UPLOAD_KEEP_DAYS: whole(0, 3650).default(7),
-  ARCHIVE_MAX_DEPTH: whole(1, 16).default(4),
-  IMPORT_BATCH_CHARS: whole(1000, 256 * MIB).default(8 * MIB),
-  IMPORT_MAX_REJECTED: whole(1, 100_000_000).default(250_000),
-  IMPORT_MAX_LOST_ATTEMPTS: whole(1, 1000).default(3),
-  IMPORT_OUTAGE_RETRY_MS: whole(100, 600_000).default(5000),
-  USER_SPOOL_MAX_BYTES: whole(1, 1024 * GIB).default(8 * GIB),
-  UPLOADS_PER_DAY: whole(1, 1_000_000).default(500),
-  UPLOADS_AT_ONCE: whole(1, 1000).default(10),
-  UPLOAD_MIN_BYTES_PER_SECOND: whole(0, GIB).default(32 * 1024),
-  EVENT_STREAMS_PER_USER: whole(1, 10_000).default(20),
-  EVENTS_POLL_MS: whole(10, 60_000).default(500),
-  EVENTS_KEEP_ALIVE_MS: whole(100, 600_000).default(15_000),
+  ...importSchemas,
   ...providerSchemas,
   RATE_LIMIT: Joi.string().valid("on", "off").default("on"),
   ...rateSchemas,
@@ -211,7 +156,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     if (value !== undefined && value !== "") given[name] = value;
   }
   const result: Joi.ValidationResult<unknown> = togetherOnly(schema).validate(given, { abortEarly: false });
-  const problems = (result.error?.details ?? []).map((detail) => describe(detail));
+  const problems = (result.error?.details ?? []).map(problemOf);
   if (problems.length > 0) throw new ConfigError(problems);
 
   const settings = result.value as Record<string, string | number | undefined>;
@@ -265,31 +210,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       bcryptCost: num("BCRYPT_COST"),
       registration: text("REGISTRATION") as Config["auth"]["registration"],
     },
-    imports: {
-      uploadMaxBytes: num("UPLOAD_MAX_BYTES"),
-      entryMaxBytes: num("ARCHIVE_ENTRY_MAX_BYTES"),
-      unpackedMaxBytes: num("ARCHIVE_UNPACKED_MAX_BYTES"),
-      maxEntries: num("ARCHIVE_MAX_ENTRIES"),
-      maxRatio: num("ARCHIVE_MAX_RATIO"),
-      recordMaxBytes: num("RECORD_MAX_BYTES"),
-      batchRows: num("IMPORT_BATCH_ROWS"),
-      parallelParts: num("IMPORT_PARALLEL_PARTS"),
-      heartbeatTimeoutMs: num("IMPORT_HEARTBEAT_TIMEOUT_MS"),
-      reconcileIntervalMs: num("RECONCILE_INTERVAL_MS"),
-      blobKeepDays: num("UPLOAD_KEEP_DAYS"),
-      maxDepth: num("ARCHIVE_MAX_DEPTH"),
-      batchChars: num("IMPORT_BATCH_CHARS"),
-      maxRejected: num("IMPORT_MAX_REJECTED"),
-      maxLostAttempts: num("IMPORT_MAX_LOST_ATTEMPTS"),
-      outageRetryMs: num("IMPORT_OUTAGE_RETRY_MS"),
-      userSpoolMaxBytes: num("USER_SPOOL_MAX_BYTES"),
-      uploadsPerDay: num("UPLOADS_PER_DAY"),
-      uploadsAtOnce: num("UPLOADS_AT_ONCE"),
-      uploadMinBytesPerSecond: num("UPLOAD_MIN_BYTES_PER_SECOND"),
-      eventStreamsPerUser: num("EVENT_STREAMS_PER_USER"),
-      eventsPollMs: num("EVENTS_POLL_MS"),
-      eventsKeepAliveMs: num("EVENTS_KEEP_ALIVE_MS"),
-    },
+    imports: importsOf(num),
     providers: providersOf(optional),
     tokenKeys: tokenKeysOf(optional),
     limits: {
@@ -310,39 +231,3 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     shutdownGraceMs: num("SHUTDOWN_GRACE_MS"),
   };
 }
-
-/** Joi's own sentences quote the offending value; this keeps the rule and drops the value. */
-function describe(detail: Joi.ValidationErrorItem): string {
-  const name = String(detail.path[0] ?? "settings");
-  switch (detail.type) {
-    case "any.required":
-      return `${name} is required`;
-    case "any.only":
-      return `${name} must be one of ${(detail.context?.["valids"] as string[]).join(", ")}`;
-    case "number.base":
-    case "number.integer":
-      return `${name} must be a whole number`;
-    case "number.min":
-    case "string.min":
-      return `${name} must be at least ${detail.context?.["limit"]}${detail.type === "string.min" ? " characters" : ""}`;
-    case "number.max":
-    case "string.max":
-      return `${name} must be at most ${detail.context?.["limit"]}${detail.type === "string.max" ? " characters" : ""}`;
-    case "number.port":
-      return `${name} must be a port from 0 to 65535`;
-    case "string.uriCustomScheme":
-      return `${name} must be a URL that starts with ${String(detail.context?.["scheme"]).split("|").join(": or ")}:`;
-    case "object.and":
-    case "object.with":
-      return `${togetherWith(detail)} must be set, too`;
-    case "object.without":
-      return `${detail.context?.["main"]} and ${detail.context?.["peer"]} exclude each other`;
-    case "string.pattern.name":
-      return `${name} must have the form ${detail.context?.["name"]}`;
-    default:
-      return `${name} is not valid (${detail.type})`;
-  }
-}
-
-const togetherWith = ({ context }: Joi.ValidationErrorItem): string =>
-  [context?.["missing"] ?? context?.["peer"]].flat().join(" and ");

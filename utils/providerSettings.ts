@@ -1,6 +1,7 @@
 /** How the accounts of playlog at the providers, and the keys of its users' tokens, are written in settings. */
 import { createPrivateKey } from "node:crypto";
 import Joi from "joi";
+import { MIB, whole } from "./settings.js";
 
 /** A provider that is undefined has not been set up: nobody can connect to it. URLs have no slash at their end. */
 export interface ProviderSettings {
@@ -48,7 +49,6 @@ export interface TokenKey {
 const KEY_BYTES = 32;
 const KEY_FORM = "id:base64 of 32 bytes, with commas between keys and no id twice";
 const PRIVATE_KEY_FORM = "a PEM private key on the curve P-256, its line breaks written as \\n";
-const MIB = 1024 ** 2;
 
 /** By setting, the providers' own. */
 const BASE_URLS = {
@@ -66,7 +66,6 @@ const baseUrl = (url: string) =>
   Joi.string()
     .uri({ scheme: ["http", "https"] })
     .default(url);
-const whole = (min: number, max: number) => Joi.number().integer().min(min).max(max);
 /** Goes into headers and forms. */
 const word = () =>
   Joi.string()
