@@ -1,13 +1,15 @@
 /** Uploads as files in one folder that the api and the worker share. */
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { access, mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from "node:fs/promises";
+import { access, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { Readable } from "node:stream";
-import { PayloadTooLargeError, UnavailableError } from "../../utils/errors.js";
+import { UnavailableError } from "../../utils/errors.js";
 import { ImportError } from "../import/verdicts.js";
 import type { BlobReader, StoredBlob, WorkerBlobStore } from "./BlobStore.js";
-import { codeOf, onDisk, storageError, storageFull } from "./diskErrors.js";
+import { type Copied, copyInto } from "./copyInto.js";
+import { codeOf, onDisk, storageError } from "./diskErrors.js";
+import { requireSpace, type SpaceRule, USUAL_SPACE_RULE } from "./diskSpace.js";
 import { FileBlobReader } from "./FileBlobReader.js";
 import { CLOCK, fileClock } from "./fileClock.js";
 import { spoolUsage } from "./spoolUsage.js";
@@ -17,23 +19,11 @@ const PARTIAL = ".partial";
 /** Folder of the files made out of an upload: its key and this. */
 const DERIVED = ".derived";
 const DERIVED_NAME = /^[0-9a-z]{1,64}$/;
-/** Bytes written between two looks at the free space. */
-const SPACE_CHECK_BYTES = 64 * 1024 ** 2;
-const GIB = 1024 ** 3;
-
-export interface SpaceRule {
-  /** Share of the disk that may be in use before uploads are refused ... */
-  readonly maxUsedShare: number;
-  /** ... unless this much is free all the same, as on a large and well-filled disk. */
-  readonly enoughFreeBytes: number;
-}
-
-const DEFAULT_SPACE_RULE: SpaceRule = { maxUsedShare: 0.8, enoughFreeBytes: 20 * GIB };
 
 export class FileBlobStore implements WorkerBlobStore {
   constructor(
     private readonly folder: string,
-    private readonly spaceRule: SpaceRule = DEFAULT_SPACE_RULE,
+    private readonly spaceRule: SpaceRule = USUAL_SPACE_RULE,
   ) {}
 
   /**
@@ -56,9 +46,9 @@ export class FileBlobStore implements WorkerBlobStore {
     try {
       // wx: never into a file, or through a link, that is already there.
       const file = await onDisk(() => open(partial, "wx", 0o600));
-      let written: { sizeBytes: number; sha256: Buffer };
+      let written: Copied;
       try {
-        written = await this.write(source, file, maxBytes, signal);
+        written = await copyInto(file, source, { maxBytes, signal, requireSpace: () => this.requireSpace() });
         await onDisk(() => file.sync());
         const { size } = await onDisk(() => file.stat());
         if (size !== written.sizeBytes) {
@@ -114,7 +104,11 @@ export class FileBlobStore implements WorkerBlobStore {
       const stream = Readable.from(source, { highWaterMark: 1 });
       let sizeBytes: number;
       try {
-        ({ sizeBytes } = await this.write(stream, file, maxBytes, signal));
+        ({ sizeBytes } = await copyInto(file, stream, {
+          maxBytes,
+          signal,
+          requireSpace: () => this.requireSpace(),
+        }));
       } finally {
         stream.destroy();
       }
@@ -205,45 +199,8 @@ export class FileBlobStore implements WorkerBlobStore {
     }
   }
 
-  private async write(
-    source: Readable,
-    file: FileHandle,
-    maxBytes: number,
-    signal: AbortSignal | undefined,
-  ): Promise<{ sizeBytes: number; sha256: Buffer }> {
-    const digest = createHash("sha256");
-    const chunks = source.iterator({ destroyOnReturn: false });
-    const abort = abortable(signal);
-    let sizeBytes = 0;
-    let uncheckedBytes = 0;
-    try {
-      for (;;) {
-        const next: IteratorResult<unknown> = await abort.orSettled(chunks.next());
-        if (next.done === true) return { sizeBytes, sha256: digest.digest() };
-        const bytes = toBuffer(next.value);
-        sizeBytes += bytes.length;
-        if (sizeBytes > maxBytes) throw new PayloadTooLargeError(maxBytes, "upload");
-        digest.update(bytes);
-        await onDisk(() => writeAll(file, bytes));
-        uncheckedBytes += bytes.length;
-        if (uncheckedBytes >= SPACE_CHECK_BYTES) {
-          uncheckedBytes = 0;
-          await onDisk(() => this.requireSpace());
-        }
-      }
-    } finally {
-      abort.dispose();
-    }
-  }
-
-  private async requireSpace(): Promise<void> {
-    const { bsize, blocks, bfree, bavail } = await statfs(this.folder);
-    // As df counts: blocks reserved for root are neither used nor free.
-    const used = blocks - bfree;
-    const usedShare = used + bavail === 0 ? 0 : used / (used + bavail);
-    if (usedShare <= this.spaceRule.maxUsedShare) return;
-    if (bavail * bsize >= this.spaceRule.enoughFreeBytes) return;
-    throw storageFull(`${Math.floor(usedShare * 100)} % of the disk for uploads is in use`);
+  private requireSpace(): Promise<void> {
+    return requireSpace(this.folder, this.spaceRule);
   }
 
   private pathOf(key: string): string {
@@ -287,10 +244,6 @@ async function openFile(place: string): Promise<BlobReader | null> {
   }
 }
 
-async function writeAll(file: FileHandle, bytes: Buffer): Promise<void> {
-  for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at, bytes.length - at)).bytesWritten;
-}
-
 /** The name of a new file is on disk only when its folder is. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, constants.O_RDONLY);
@@ -299,34 +252,4 @@ async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close();
   }
-}
-
-function toBuffer(chunk: unknown): Buffer {
-  if (Buffer.isBuffer(chunk)) return chunk;
-  if (chunk instanceof Uint8Array || typeof chunk === "string") return Buffer.from(chunk);
-  throw new TypeError("An upload must be a stream of bytes");
-}
-
-/**
- * Waits for one step after the other, and no longer once `signal` aborts: a stalled source must not hold that up. Not
- * `Promise.race` with one promise for all steps, which would keep what every step brought until the last.
- */
-function abortable(signal: AbortSignal | undefined): {
-  orSettled: <T>(step: Promise<T>) => Promise<T>;
-  dispose: () => void;
-} {
-  let giveUp: ((reason: Error) => void) | undefined;
-  const reason = (): Error =>
-    signal?.reason instanceof Error ? signal.reason : new Error("The upload was aborted");
-  const abort = (): void => giveUp?.(reason());
-  signal?.addEventListener("abort", abort, { once: true });
-  return {
-    orSettled: (step) =>
-      new Promise((resolve, reject) => {
-        giveUp = reject;
-        step.then(resolve, reject);
-        if (signal?.aborted === true) abort();
-      }),
-    dispose: () => signal?.removeEventListener("abort", abort),
-  };
 }
