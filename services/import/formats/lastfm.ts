@@ -43,7 +43,8 @@ function judgeApi(record: unknown, { now }: PartContext): Verdict {
   const fields = asFields(record);
   if (fields === undefined) return NOT_AN_OBJECT;
   const date = inside(fields, "date");
-  const isPlaying = String(inside(fields, "@attr")["nowplaying"]) === "true";
+  const { nowplaying } = inside(fields, "@attr");
+  const isPlaying = nowplaying === true || nowplaying === "true";
   if (isPlaying || fields["date"] === undefined || fields["date"] === null) return NOW_PLAYING;
   const said = apiNames(fields);
   return scrobbled(

@@ -14,18 +14,38 @@ export interface CsvOpening {
   readonly hasMore: boolean;
 }
 
-/** All ways to read the first line of `text`, the one with commas first. Empty for what cannot be CSV. */
+/** A first line is looked for in so many bytes; no header needs as many. */
+export const OPENING_BYTES = 64 * 1024;
+
+/**
+ * All ways to read the first line of `text`, the one with commas first. Empty for what cannot be CSV. What stands behind
+ * that line makes no difference, however much of it is there.
+ */
 export function csvOpenings(text: Buffer): CsvOpening[] {
-  const latin = text.toString("latin1");
+  const latin = text.toString("latin1", 0, OPENING_BYTES);
   const body = latin.startsWith(BOM) ? latin.slice(BOM.length) : latin;
   const newline = newlineOf(body, true) ?? "\n";
-  if (body.slice(0, 1024).includes("\0")) return [];
+  const end = endOfFirstLine(body);
+  const line = end < 0 ? body : body.slice(0, end);
+  // In a row below it would be one bad record.
+  if (line.includes("\0")) return [];
   return ([",", ";", "\t"] as const).map((delimiter) => {
-    const { data } = Papa.parse<string[]>(body, { delimiter, newline, preview: 1 });
+    const { data } = Papa.parse<string[]>(line, { delimiter, newline, preview: 1 });
     const columns = (data[0] ?? []).map(headerName);
-    const hasMore = body.slice(body.indexOf(newline) + 1).trim() !== "" && body.includes(newline);
+    const hasMore = /[\r\n]\s*\S/.test(body);
     return { columns, delimiter, repeated: repeatedName(columns), hasMore };
   });
+}
+
+/** Place of the first line break that is not between quotes; -1 while there is none. */
+export function endOfFirstLine(text: string): number {
+  let inQuotes = false;
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text[at];
+    if (character === '"') inQuotes = !inQuotes;
+    else if (!inQuotes && (character === "\n" || character === "\r")) return at;
+  }
+  return -1;
 }
 
 /** Null while it cannot be told. */

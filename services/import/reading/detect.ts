@@ -4,7 +4,7 @@ import { FORMATS } from "../formats/index.js";
 import type { ImportFormat, RecordChunk } from "../types.js";
 import type { ImportErrorCode } from "../verdicts.js";
 import { ImportError } from "../verdicts.js";
-import { csvOpenings } from "./csvOpening.js";
+import { csvOpenings, endOfFirstLine, OPENING_BYTES } from "./csvOpening.js";
 import { scanHtmlCells, scanJsonArray, scanJsonLines, scanJsonLists } from "./records.js";
 import type { UploadEntry } from "./upload.js";
 
@@ -124,7 +124,7 @@ function detectCsv(name: string, start: Buffer): Detection | null {
 
 /** Of the beginning of a file: whether it has a whole line and more, or is no CSV. */
 function tells(text: string): boolean {
-  const end = text.search(/[\r\n]/);
+  const end = endOfFirstLine(text);
   return /^[[{<]/.test(text) || text.includes("\0") || (end >= 0 && text.slice(end).trim() !== "");
 }
 
@@ -133,7 +133,7 @@ async function firstBytes(stream: Readable): Promise<Buffer> {
   let start: Buffer = Buffer.alloc(0);
   for await (const piece of stream as AsyncIterable<Buffer>) {
     start = Buffer.concat([start, piece]);
-    if (tells(start.toString("latin1").trimStart()) || start.length >= SAMPLE_RECORD_BYTES) break;
+    if (tells(start.toString("latin1").trimStart()) || start.length >= OPENING_BYTES) break;
   }
   return start;
 }

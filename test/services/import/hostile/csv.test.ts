@@ -108,6 +108,9 @@ describe("hostile CSV, imported", () => {
       counts: [60, 58, 0, 0, 2],
       ledger: ["50 encoding", "51 text_nul"],
     });
+    // In the very first row, where the file is still being recognised.
+    const early = await run(csv(row(0, { track: "a\0b" }), row(1)));
+    expect(early).to.deep.include({ counts: [2, 1, 0, 0, 1], ledger: ["0 text_nul"] });
   });
 
   it("stores what looks like a formula as given, disarms it in the exported CSV only, and gives nothing twice", async () => {
