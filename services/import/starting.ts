@@ -24,8 +24,15 @@ export async function enqueueUndo(deps: StartingDependencies, job: JobRow): Prom
 const addressOf = (job: JobRow) => ({
   importId: job.id,
   userId: job.user_id,
-  provider: job.source?.split("-")[0] ?? null,
+  provider: providerOf(job),
 });
+
+/** What was asked for, or else what was found in the upload: `mixed` of several. Null before anybody has looked. */
+function providerOf({ source, sources }: Pick<JobRow, "source" | "sources">): string | null {
+  const named = source === null ? sources : [source];
+  const [provider = null, ...others] = new Set(named.map((family) => family.split("-")[0] ?? family));
+  return others.length > 0 ? "mixed" : provider;
+}
 
 async function enqueue(
   deps: StartingDependencies,

@@ -98,7 +98,7 @@ describe("imports in the list of workflows of Temporal", function () {
     await real.service.undo(user, id);
     await real.settled(user, id, ["undone"]);
     await untilListed(
-      `PlaylogUserId = '${user}' AND WorkflowType = 'undoImport' AND ExecutionStatus = 'Completed'`,
+      `PlaylogUserId = '${user}' AND PlaylogProvider = 'spotify' AND WorkflowType = 'undoImport' AND ExecutionStatus = 'Completed'`,
       [`undo-${id}`],
     );
   });
