@@ -6,6 +6,17 @@ import { rejection } from "../support/rejection.js";
 import { createWorkflowBench, done, script, stateOf, until, untilCancelled } from "./scripted.js";
 import type { WorkflowBench } from "./scripted.js";
 
+/** Of one run, far below what Temporal allows. */
+const MAX_EVENTS = 4000;
+const MAX_PAYLOAD_BYTES = 10_000;
+
+/** Of the bytes anywhere inside. */
+function mostBytes(value: unknown): number {
+  if (value instanceof Uint8Array) return value.length;
+  if (typeof value !== "object" || value === null) return 0;
+  return Object.values(value).reduce((most: number, inner) => Math.max(most, mostBytes(inner)), 0);
+}
+
 describe("the workflow of an import", function () {
   this.timeout(90_000);
   let bench: WorkflowBench;
@@ -161,6 +172,9 @@ describe("the workflow of an import", function () {
     expect(run.seen.finished).to.have.length(1);
     const first = bench.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId);
     expect((await first.describe()).status.name).to.equal("CONTINUED_AS_NEW");
+    const { events } = await first.fetchHistory();
+    expect(events?.length).to.be.within(parts, MAX_EVENTS);
+    expect(mostBytes(events)).to.be.within(1, MAX_PAYLOAD_BYTES);
     await bench.record("continued-as-new", first);
     await bench.record("continued", bench.client.workflow.getHandle(handle.workflowId));
   });

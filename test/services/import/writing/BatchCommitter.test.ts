@@ -1,8 +1,11 @@
 import { expect } from "chai";
 import type pg from "pg";
-import { createTestDatabase } from "../../../support/database.js";
+import { createDatabase } from "../../../../db/knex.js";
+import { createTestDatabase, databaseSettings } from "../../../support/database.js";
 import type { TestDatabase } from "../../../support/database.js";
 import { heapMegabytes } from "../../../support/memory.js";
+import { rejection } from "../../../support/rejection.js";
+import { startTcpProxy } from "../../../support/tcpProxy.js";
 import { insertUser } from "../../../support/users.js";
 import { spotifyExtended } from "../../../../services/import/formats/spotifyExtended.js";
 import { BatchCommitter } from "../../../../services/import/writing/BatchCommitter.js";
@@ -95,6 +98,33 @@ describe("committing a batch", () => {
     const part = await pool().query("select read, inserted from import_parts where job_id = $1", [one.jobId]);
     expect(part.rows).to.deep.equal([{ read: 200, inserted: 200 }]);
     expect((await digestOf(pool(), user)).rows).to.equal(200);
+  });
+
+  it("finds a batch in whose COMMIT was executed but never confirmed", async () => {
+    let lost: Promise<Buffer> | undefined;
+    const proxy = await startTcpProxy(db.url, {
+      onClientBytes: (bytes, connection) => {
+        if (bytes.includes("commit\0")) lost ??= connection.loseAnswer();
+      },
+    });
+    const settings = databaseSettings(proxy.through(db.url));
+    const far = createDatabase(settings, { applicationName: "playlog-test-lost-answer" });
+    try {
+      const user = await insertUser(pool());
+      const one = batch(user, await runningJob(user), plays(40));
+      const losing = new BatchCommitter({ pool: far.pool });
+      await rejection(losing.commit(one, new CatalogueResolver(pool())));
+      expect((await lost)?.toString("latin1")).to.include("COMMIT\0");
+      expect(await losing.commit(one, new CatalogueResolver(pool()))).to.deep.equal({ outcome: "already" });
+      const part = await pool().query("select read, inserted from import_parts where job_id = $1", [
+        one.jobId,
+      ]);
+      expect(part.rows).to.deep.equal([{ read: 40, inserted: 40 }]);
+      expect((await digestOf(pool(), user)).rows).to.equal(40);
+    } finally {
+      await far.close();
+      await proxy.close();
+    }
   });
 
   it("gives each record the play it stands for, and why it added none", async () => {
