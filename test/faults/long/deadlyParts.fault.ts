@@ -1,13 +1,13 @@
 /** A file that is too much for a worker, in a process of its own. */
 import { once } from "node:events";
 import { expect } from "chai";
-import { json, plays } from "../services/import/importing.js";
-import { createTestDatabase } from "../support/database.js";
-import type { TestDatabase } from "../support/database.js";
-import { insertUser } from "../support/users.js";
-import { zip } from "../support/zip.js";
-import { createRealWorker } from "./realWorker.js";
-import type { RealWorker } from "./realWorker.js";
+import { json, plays } from "../../services/import/importing.js";
+import { createTestDatabase } from "../../support/database.js";
+import type { TestDatabase } from "../../support/database.js";
+import { insertUser } from "../../support/users.js";
+import { zip } from "../../support/zip.js";
+import { createRealWorker } from "../../activities/realWorker.js";
+import type { RealWorker } from "../../activities/realWorker.js";
 
 describe("a worker with a file that ends it", function () {
   this.timeout(360_000);
