@@ -8,7 +8,7 @@ import type Koa from "koa";
 import { ACCESS_TOKEN, type AccessClaims, readClaims } from "../../services/auth/accessTokens.js";
 import { looksLikeApiToken } from "../../services/auth/ApiTokenStore.js";
 import type { AuthService } from "../../services/auth/AuthService.js";
-import type { SessionState } from "../../services/auth/SessionStore.js";
+import type { SessionState } from "../../services/auth/sessionRows.js";
 import { BoundedMap } from "../../services/limits/BoundedMap.js";
 import { UnauthorizedError } from "../../utils/errors.js";
 import type { AppContext, AppMiddleware, Caller } from "../types.js";

@@ -11,8 +11,8 @@ import { type ApiTokenStore, revokeTokens } from "./ApiTokenStore.js";
 import { isOpenInvite, redeemInvite } from "./invites.js";
 import type { PasswordHasher } from "./passwords.js";
 import { isGenuine, parseRefreshToken, refreshToken } from "./refreshTokens.js";
-import type { OpenSession, ProvenOwner, SessionView } from "./sessionRows.js";
-import type { SessionState, SessionStore } from "./SessionStore.js";
+import type { OpenSession, ProvenOwner, SessionState, SessionView } from "./sessionRows.js";
+import type { SessionStore } from "./SessionStore.js";
 import type { SigningKeys } from "./signingKeys.js";
 
 export interface Registration {

@@ -18,12 +18,18 @@ import {
   endSession,
   endSessions,
   endSurplusSessions,
-  IDLE_DAYS,
   insertSession,
   liveSessions,
+  lockOwner,
+  openSession,
   type OpenSession,
   type ProvenOwner,
+  revokeSession,
+  rotateSession,
+  type SessionState,
+  sessionState,
   type SessionView,
+  usableSession,
 } from "./sessionRows.js";
 
 /**
@@ -39,17 +45,6 @@ const REVOKER_PATIENCE_MS = 300;
 
 /** Copies in memory, about 300 bytes each. */
 const MAX_KNOWN = 10_000;
-
-/** How long the predecessor of the current refresh token still gets the same answer again. */
-export const GRACE_SECONDS = 20;
-
-/** What a request needs to know of its session. */
-export interface SessionState {
-  readonly userId: string;
-  readonly role: UserRole;
-  /** Unix milliseconds. */
-  readonly expiresAt: number;
-}
 
 export type Rotation =
   | { readonly outcome: "rotated" | "repeated"; readonly session: OpenSession }
@@ -158,13 +153,8 @@ export class SessionStore {
   }
 
   /** For checking a refresh token: also sessions that have ended. */
-  async open(sessionId: string): Promise<OpenSession | null> {
-    const { rows } = await this.#database.pool.query<SessionRow>({
-      name: "session-open",
-      text: "select id, user_id, refresh_counter, refresh_key from sessions where id = $1",
-      values: [sessionId],
-    });
-    return rows[0] === undefined ? null : toOpenSession(rows[0]);
+  open(sessionId: string): Promise<OpenSession | null> {
+    return openSession(this.#database.pool, sessionId);
   }
 
   /**
@@ -173,31 +163,13 @@ export class SessionStore {
    * that was stolen, from us or by us: the family is revoked, and that is committed before this returns.
    */
   async rotate(sessionId: string, counter: number): Promise<Rotation> {
-    const rotated = await this.#database.pool.query<SessionRow>({
-      name: "session-rotate",
-      text: `
-        update sessions s
-        set refresh_counter = refresh_counter + 1, rotated_at = now(), last_used_at = now()
-        from users u
-        where s.id = $1 and s.refresh_counter = $2 and u.id = s.user_id and ${USABLE}
-        returning s.id, s.user_id, s.refresh_counter, s.refresh_key`,
-      values: [sessionId, counter, IDLE_DAYS],
-    });
-    if (rotated.rows[0] !== undefined) return { outcome: "rotated", session: toOpenSession(rotated.rows[0]) };
-
-    const { rows } = await this.#database.pool.query<SessionRow & { in_grace: boolean }>({
-      name: "session-after-rotate",
-      text: `
-        select s.id, s.user_id, s.refresh_counter, s.refresh_key,
-               s.rotated_at > now() - make_interval(secs => $2) as in_grace
-        from sessions s join users u on u.id = s.user_id
-        where s.id = $1 and ${USABLE}`,
-      values: [sessionId, GRACE_SECONDS, IDLE_DAYS],
-    });
-    const current = rows[0];
-    if (current === undefined || counter > current.refresh_counter) return { outcome: "ended" };
-    if (counter === current.refresh_counter - 1 && current.in_grace) {
-      return { outcome: "repeated", session: toOpenSession(current) };
+    const { pool } = this.#database;
+    const rotated = await rotateSession(pool, sessionId, counter);
+    if (rotated !== null) return { outcome: "rotated", session: rotated };
+    const current = await usableSession(pool, sessionId);
+    if (current === null || counter > current.session.counter) return { outcome: "ended" };
+    if (counter === current.session.counter - 1 && current.inGrace) {
+      return { outcome: "repeated", session: current.session };
     }
     await this.revoke(sessionId, "refresh_reused");
     return { outcome: "reused" };
@@ -205,14 +177,7 @@ export class SessionStore {
 
   /** Ends the session for good. Committed, and known to this process, when it returns; harmless when repeated. */
   async revoke(sessionId: string, reason: string): Promise<void> {
-    await this.#database.pool.query({
-      name: "session-revoke",
-      // A trigger tells every process.
-      text: `
-        update sessions set revoked_at = now(), revoked_reason = $2
-        where id = $1 and revoked_at is null`,
-      values: [sessionId, reason],
-    });
+    await revokeSession(this.#database.pool, sessionId, reason);
     await this.#forget([sessionId]);
   }
 
@@ -239,11 +204,7 @@ export class SessionStore {
   ): Promise<OpenSession | null> {
     const replaced = await inTransaction(this.#database.pool, async (client) => {
       // A login and a new API token lock the account, too: none that began with the old password outlives it.
-      const { rowCount } = await client.query(
-        "select from users where id = $1 and password_hash = $2 and disabled_at is null for no key update",
-        [owner.id, owner.passwordHash],
-      );
-      if (rowCount !== 1) return null;
+      if (!(await lockOwner(client, owner))) return null;
       const ended = await endSessions(client, owner.id, reason);
       const session = await insertSession(client, owner, userAgent);
       if (session === null) return null;
@@ -268,39 +229,10 @@ export class SessionStore {
     if (keys.length > 0) await this.#redis.del(...keys);
   }
 
-  async #load({ userId, sessionId }: AccessClaims): Promise<SessionState | null> {
-    const { rows } = await this.#database.pool.query<{ role: UserRole; expires_at: Date }>({
-      name: "session-state",
-      text: `
-        select u.role, s.expires_at
-        from sessions s join users u on u.id = s.user_id
-        where s.id = $1 and s.user_id = $2 and s.revoked_at is null and s.expires_at > now()
-          and u.disabled_at is null`,
-      values: [sessionId, userId],
-    });
-    const row = rows[0];
-    return row === undefined ? null : { userId, role: row.role, expiresAt: row.expires_at.getTime() };
+  #load({ userId, sessionId }: AccessClaims): Promise<SessionState | null> {
+    return sessionState(this.#database.pool, userId, sessionId);
   }
 }
-
-interface SessionRow {
-  id: string;
-  user_id: string;
-  refresh_counter: number;
-  refresh_key: Buffer;
-}
-
-const toOpenSession = (row: SessionRow): OpenSession => ({
-  id: row.id,
-  userId: row.user_id,
-  counter: row.refresh_counter,
-  refreshKey: row.refresh_key,
-});
-
-/** `$3` are the days a session may lie unused. */
-const USABLE = `
-  s.revoked_at is null and s.expires_at > now() and u.disabled_at is null
-  and s.last_used_at > now() - make_interval(days => $3)`;
 
 const ROLES: ReadonlySet<unknown> = new Set(USER_ROLES);
 

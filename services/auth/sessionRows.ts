@@ -1,6 +1,7 @@
-/** Statements about the sessions of one account, for whoever has a connection, in a transaction or not. */
+/** Statements about sessions, for whoever has a connection, in a transaction or not. */
 import { randomBytes } from "node:crypto";
 import type pg from "pg";
+import type { UserRole } from "../../db/models/enums.js";
 import { uuidv7 } from "../../utils/uuid.js";
 
 /** However often it is refreshed, a session ends after this. */
@@ -9,6 +10,8 @@ export const ABSOLUTE_DAYS = 90;
 export const IDLE_DAYS = 30;
 /** The one that was not used for longest ends when another begins. */
 export const MAX_SESSIONS = 50;
+/** How long the predecessor of the current refresh token still gets the same answer again. */
+export const GRACE_SECONDS = 20;
 const USER_AGENT_MAX = 200;
 
 type Client = pg.Pool | pg.ClientBase;
@@ -27,6 +30,14 @@ export interface ProvenOwner {
   readonly passwordHash: string;
 }
 
+/** What a request needs to know of its session. */
+export interface SessionState {
+  readonly userId: string;
+  readonly role: UserRole;
+  /** Unix milliseconds. */
+  readonly expiresAt: number;
+}
+
 /** A session as its user sees it. */
 export interface SessionView {
   readonly id: string;
@@ -41,6 +52,9 @@ export interface SessionView {
 /** Of a row `s` of sessions: neither ended nor expired nor idle for too long. `$2` are the days it may lie unused. */
 const LIVE = `
   s.revoked_at is null and s.expires_at > now() and s.last_used_at > now() - make_interval(days => $2)`;
+
+const OPEN_SESSION = `
+  s.id, s.user_id as "userId", s.refresh_counter as counter, s.refresh_key as "refreshKey"`;
 
 /**
  * Begins a family of refresh tokens; null when the account is off or its password another one by now. The row of the
@@ -133,4 +147,91 @@ export async function liveSessions(client: Client, userId: string): Promise<read
     values: [userId, IDLE_DAYS],
   });
   return rows;
+}
+
+/** Locks the row of the account; false when it is off or its password another one by now. */
+export async function lockOwner(client: pg.ClientBase, owner: ProvenOwner): Promise<boolean> {
+  const { rowCount } = await client.query(
+    "select from users where id = $1 and password_hash = $2 and disabled_at is null for no key update",
+    [owner.id, owner.passwordHash],
+  );
+  return rowCount === 1;
+}
+
+/** Null unless this session is this account's and has not ended, and the account is on. */
+export async function sessionState(
+  client: Client,
+  userId: string,
+  sessionId: string,
+): Promise<SessionState | null> {
+  const { rows } = await client.query<{ role: UserRole; expires_at: Date }>({
+    name: "session-state",
+    text: `
+      select u.role, s.expires_at
+      from sessions s join users u on u.id = s.user_id
+      where s.id = $1 and s.user_id = $2 and s.revoked_at is null and s.expires_at > now()
+        and u.disabled_at is null`,
+    values: [sessionId, userId],
+  });
+  const row = rows[0];
+  return row === undefined ? null : { userId, role: row.role, expiresAt: row.expires_at.getTime() };
+}
+
+/** Also a session that has ended; null when there was none. */
+export async function openSession(client: Client, sessionId: string): Promise<OpenSession | null> {
+  const { rows } = await client.query<OpenSession>({
+    name: "session-open",
+    text: `select ${OPEN_SESSION} from sessions s where s.id = $1`,
+    values: [sessionId],
+  });
+  return rows[0] ?? null;
+}
+
+/** Makes the next refresh token the valid one; null unless `counter` is the number of the one that is and the session is usable. */
+export async function rotateSession(
+  client: Client,
+  sessionId: string,
+  counter: number,
+): Promise<OpenSession | null> {
+  const { rows } = await client.query<OpenSession>({
+    name: "session-rotate",
+    text: `
+      update sessions s
+      set refresh_counter = refresh_counter + 1, rotated_at = now(), last_used_at = now()
+      from users u
+      where s.id = $1 and s.refresh_counter = $3 and u.id = s.user_id and u.disabled_at is null and ${LIVE}
+      returning ${OPEN_SESSION}`,
+    values: [sessionId, IDLE_DAYS, counter],
+  });
+  return rows[0] ?? null;
+}
+
+/** Null when it is none that could be refreshed. `inGrace`: its last rotation is younger than `GRACE_SECONDS`. */
+export async function usableSession(
+  client: Client,
+  sessionId: string,
+): Promise<{ readonly session: OpenSession; readonly inGrace: boolean } | null> {
+  const { rows } = await client.query<OpenSession & { inGrace: boolean }>({
+    name: "session-after-rotate",
+    text: `
+      select ${OPEN_SESSION}, s.rotated_at > now() - make_interval(secs => $3) as "inGrace"
+      from sessions s join users u on u.id = s.user_id
+      where s.id = $1 and u.disabled_at is null and ${LIVE}`,
+    values: [sessionId, IDLE_DAYS, GRACE_SECONDS],
+  });
+  const [row] = rows;
+  if (row === undefined) return null;
+  const { inGrace, ...session } = row;
+  return { session, inGrace };
+}
+
+/** Harmless when repeated. A trigger tells every process. */
+export async function revokeSession(client: Client, sessionId: string, reason: string): Promise<void> {
+  await client.query({
+    name: "session-revoke",
+    text: `
+      update sessions set revoked_at = now(), revoked_reason = $2
+      where id = $1 and revoked_at is null`,
+    values: [sessionId, reason],
+  });
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "chai";
-import { GRACE_SECONDS, SESSION_COPY_SECONDS } from "../../services/auth/SessionStore.js";
+import { GRACE_SECONDS } from "../../services/auth/sessionRows.js";
+import { SESSION_COPY_SECONDS } from "../../services/auth/SessionStore.js";
 import { startTestApp, type TestApp } from "../support/app.js";
 import { expectStatus } from "../support/expectStatus.js";
 import { buildUser, type TestUser } from "../support/factories.js";
