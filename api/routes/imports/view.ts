@@ -17,7 +17,9 @@ const counts = Joi.object({
   duplicate: count(),
   skipped: count(),
   rejected: count(),
-  linked: count().description("How many of the inserted are another sighting of a play of another source"),
+  linked: count().description(
+    "How many of the inserted are another sighting of a play of another source; 0 for a dry run",
+  ),
 }).required();
 
 export const importView = component(
