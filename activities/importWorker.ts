@@ -23,6 +23,9 @@ export interface ImportWorkerOptions {
   readonly workflowBundle?: string | undefined;
 }
 
+/** What the SDK takes by itself. */
+const STICKY_MS = 10_000;
+
 export const workerIdentity = (): string => `playlog-worker@${hostname()}`;
 
 export async function createImportWorker(options: ImportWorkerOptions): Promise<Worker> {
@@ -33,6 +36,8 @@ export async function createImportWorker(options: ImportWorkerOptions): Promise<
     ...workflowsFrom(options.workflowBundle),
     maxConcurrentActivityTaskExecutions: ACTIVITY_SLOTS,
     maxCachedWorkflows: 200,
+    // So long a workflow waits for the worker that knows it, which may have died, before any other gets it.
+    stickyQueueScheduleToStartTimeout: Math.min(STICKY_MS, options.heartbeatTimeoutMs),
   });
 }
 

@@ -39,6 +39,8 @@ import { quietRuntime } from "./quietRuntime.js";
 export const HISTORIES = path.join(import.meta.dirname, "histories");
 /** Where the syncs of these tests ask their provider. */
 export const SYNC_LANE = "spotify";
+/** So long a workflow waits for a worker that was ended, before another gets it. */
+const STICKY_MS = 1000;
 /** A longer history is kept compressed. */
 const READABLE_CHARS = 500_000;
 
@@ -165,6 +167,7 @@ export async function createWorkflowBench(): Promise<WorkflowBench> {
         taskQueue,
         activities: { ...scriptedActivities(scripts), ...scriptedErases(erases) },
         workflowBundle: { codePath: workflowBundle },
+        stickyQueueScheduleToStartTimeout: STICKY_MS,
       }),
       Worker.create({
         ...shared,
