@@ -121,7 +121,9 @@ export function queryInteger(min: number, max: number): Joi.NumberSchema {
 
 /** `limit` of a list: 100 by default, at most 1,000. */
 export const pageSize = (): Joi.NumberSchema =>
-  queryInteger(1, 1000).default(100).description("Rows per page, at most 1,000");
+  queryInteger(1, 1000)
+    .default(100)
+    .description("Rows per page, at most 1,000; fewer where they are very long");
 
 /** The IANA name of a time zone. */
 export const timeZone = (): Joi.StringSchema =>

@@ -3,6 +3,12 @@ import type { ClientBase } from "pg";
 
 type Client = Pick<ClientBase, "query">;
 
+/**
+ * About how many bytes of rows a page of a list has, whatever its limit: the row that reaches this is the last. A thousand
+ * rows are a tenth of it, unless somebody gave everything the longest names there can be.
+ */
+export const PAGE_MAX_BYTES = 4 * 1024 * 1024;
+
 /** Numbers and nulls as a literal of an array of integers. */
 export const numberArray = (values: readonly (number | null)[]): string =>
   `{${values.map((value) => value ?? "NULL").join(",")}}`;

@@ -3,6 +3,7 @@
  * that find them by index, so that a page of a list costs as many probes as it has rows, and no join.
  */
 import type pg from "pg";
+import { PAGE_MAX_BYTES } from "../lists.js";
 import type { CatalogueEntity, CreditRole, ExternalIdProvider } from "../models/enums.js";
 
 type Client = Pick<pg.Pool | pg.PoolClient, "query">;
@@ -173,6 +174,12 @@ export interface CatalogueListRequest {
 /** With what its position in a list by name is made of. */
 export type Listed<T> = T & { readonly sortKey: NamePosition };
 
+export interface ListedPage<T> {
+  /** As many as were asked for, and fewer where they are very long. */
+  readonly rows: readonly Listed<T>[];
+  readonly more: boolean;
+}
+
 /** How a table is listed. Columns of one sort key, the first of them the key of the name. */
 interface ListShape {
   readonly table: "artists" | "albums" | "tracks";
@@ -213,12 +220,12 @@ const SHAPES: Readonly<Record<CatalogueEntity, ListShape>> = {
 /** Greater than every character that a key can have, by bytes. */
 const LAST_CHARACTER = "\u{10ffff}";
 
-/** One row more than the limit is read, to know whether a page follows. */
+/** One row more than the limit is looked for, to know whether a page follows. */
 async function readList<T extends pg.QueryResultRow>(
   client: Client,
   { table, alias, columns, key, sortKey }: ListShape,
   { order, prefix, artistId, limit }: CatalogueListRequest,
-): Promise<Listed<T>[]> {
+): Promise<ListedPage<T>> {
   const values: unknown[] = [];
   const add = (value: unknown): string => `$${values.push(value)}`;
   const conditions: string[] = [];
@@ -237,13 +244,14 @@ async function readList<T extends pg.QueryResultRow>(
   }
   const sort = order.by === "popular" ? "popularity desc, id desc" : key.join(", ");
   const where = conditions.length === 0 ? "" : `where ${conditions.join(" and ")}`;
-  const { rows } = await client.query<Listed<T>>(
-    `select ${columns}, ${sortKey} as "sortKey"
-       from (select * from ${table} ${where} order by ${sort} limit ${add(limit + 1)}) ${alias}
-      order by ${sort}`,
+  const { rows } = await client.query<Listed<T> & { readonly found: number }>(
+    `${bounded(`
+       select ${columns}, ${sortKey} as "sortKey", row_number() over (order by ${sort}) as n
+         from (select * from ${table} ${where} order by ${sort} limit ${add(limit + 1)}) ${alias}`)}
+        and n <= ${add(limit)} order by n`,
     values,
   );
-  return rows;
+  return { rows, more: (rows[0]?.found ?? 0) > rows.length };
 }
 
 /** The position of a row whose key is too long to be carried in a cursor; null when it is gone. */
@@ -263,27 +271,45 @@ export async function positionOf(
 export const readArtists = (
   client: Client,
   request: CatalogueListRequest,
-): Promise<Listed<ArtistSummary>[]> => readList(client, ARTISTS, request);
+): Promise<ListedPage<ArtistSummary>> => readList(client, ARTISTS, request);
 
-export const readAlbums = (client: Client, request: CatalogueListRequest): Promise<Listed<AlbumSummary>[]> =>
-  readList(client, ALBUMS, request);
+export const readAlbums = (
+  client: Client,
+  request: CatalogueListRequest,
+): Promise<ListedPage<AlbumSummary>> => readList(client, ALBUMS, request);
 
-export const readTracks = (client: Client, request: CatalogueListRequest): Promise<Listed<TrackDetail>[]> =>
+export const readTracks = (client: Client, request: CatalogueListRequest): Promise<ListedPage<TrackDetail>> =>
   readList(client, TRACKS, request);
 
-/** Rows of one kind by their ids, as its list shows them: in no order, and without those that are gone. */
+/**
+ * Rows of one kind by their ids, as its list shows them: in this order, without those that are gone, and from the
+ * beginning only where they are very long.
+ */
 export async function readByIds<E extends CatalogueEntity>(
   client: Client,
   entity: E,
   ids: readonly number[],
-): Promise<CatalogueItem<E>[]> {
-  const { table, alias, columns } = { artist: ARTISTS, album: ALBUMS, track: TRACKS }[entity];
-  const { rows } = await client.query<CatalogueItem<E> & pg.QueryResultRow>(
-    `select ${columns} from ${table} ${alias} where ${alias}.id = any($1::bigint[])`,
+): Promise<{ readonly rows: readonly CatalogueItem<E>[]; readonly more: boolean }> {
+  const { table, alias, columns } = SHAPES[entity];
+  const { rows } = await client.query<CatalogueItem<E> & { readonly found: number }>(
+    `${bounded(`
+       select ${columns}, w.n from unnest($1::bigint[]) with ordinality as w (id, n)
+         join ${table} ${alias} on ${alias}.id = w.id`)} order by n`,
     [ids],
   );
-  return rows;
+  return { rows, more: (rows[0]?.found ?? 0) > rows.length };
 }
+
+/**
+ * SQL of the rows of `select`, in order of their column `n`, up to `PAGE_MAX_BYTES`; `found`: how many there would be. The
+ * offset keeps the planner from working each column out once for the row and again for its size.
+ */
+const bounded = (select: string): string => `
+  select * from (
+    select r.*, count(*) over () as found,
+           sum(pg_column_size(r)) over (order by r.n) - pg_column_size(r) as before
+      from (${select} offset 0) r
+  ) p where before < ${PAGE_MAX_BYTES}`;
 
 export type CatalogueItem<E extends CatalogueEntity> = {
   readonly artist: ArtistSummary;

@@ -9,6 +9,7 @@
  */
 import { createHash } from "node:crypto";
 import type pg from "pg";
+import { PAGE_MAX_BYTES } from "../lists.js";
 import type { CatalogueEntity } from "../models/enums.js";
 
 export interface ListenFilters {
@@ -56,6 +57,8 @@ export interface ListenPage {
   readonly items: string;
   /** Position of the last play on this page; null when no play follows. */
   readonly next: ListenPosition | null;
+  /** Whether it ends before its limit because the plays are very long. */
+  readonly cut: boolean;
 }
 
 export interface Statement {
@@ -72,6 +75,8 @@ export interface Statement {
  */
 const PREPARED_LIMIT = 100;
 const PREPARED_CONDITIONS = 2;
+/** So many plays are some megabytes at worst; for more, bytes are counted. */
+const BOUNDED_LIMIT = 100;
 
 const instantText = (column: string, fraction: "MS" | "US"): string =>
   `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.${fraction}"Z"')`;
@@ -192,16 +197,29 @@ export function listenPageStatement(request: ListenPageRequest): Statement {
       ? run(offset + limit + 1)
       : `select h.* from (${tracks}) named
          cross join lateral (${run(offset + limit + 1, "h.track_id = named.id")}) h`;
-  const text = `
-    select
-      coalesce(string_agg(p.item, ',' order by p.n) filter (where p.n <= ${limit}), '') as items,
-      count(*)::integer as found,
-      max(${instantText("p.played_at", "US")}) filter (where p.n = ${limit}) as last_played_at,
-      max(p.id) filter (where p.n = ${limit}) as last_id
-    from (
+  const rows = `
       select row_number() over (order by ${order}) as n, h.id, h.played_at,
         ${listenJson(request.hidePrivate)} as item
-      from (select * from (${page}) h order by ${order} offset ${offset} limit ${limit + 1}) h
+      from (select * from (${page}) h order by ${order} offset ${offset} limit ${limit + 1}) h`;
+  const text =
+    limit <= BOUNDED_LIMIT
+      ? `
+    select
+      coalesce(string_agg(p.item, ',' order by p.n) filter (where p.n <= ${limit}), '') as items,
+      count(*)::integer as found, least(count(*), ${limit})::integer as shown,
+      max(${instantText("p.played_at", "US")}) filter (where p.n = ${limit}) as last_played_at,
+      max(p.id) filter (where p.n = ${limit}) as last_id
+    from (${rows}) p`
+      : `
+    select
+      coalesce(string_agg(p.item, ',' order by p.n) filter (where p.shown), '') as items,
+      count(*)::integer as found, count(*) filter (where p.shown)::integer as shown,
+      (array_agg(${instantText("p.played_at", "US")} order by p.n desc) filter (where p.shown))[1] as last_played_at,
+      (array_agg(p.id order by p.n desc) filter (where p.shown))[1] as last_id
+    from (
+      select r.*, r.n <= ${limit}
+          and sum(octet_length(r.item)) over (order by r.n) - octet_length(r.item) < ${PAGE_MAX_BYTES} as shown
+      from (${rows}) r
     ) p`;
   const filtersUsed = Object.values(request.filters).filter((value) => value !== undefined).length - 2;
   const hot = limit === PREPARED_LIMIT && offset === 0 && filtersUsed <= PREPARED_CONDITIONS;
@@ -231,16 +249,19 @@ const nameOf = (text: string): string =>
 interface PageRow {
   readonly items: string;
   readonly found: number;
+  readonly shown: number;
   readonly last_played_at: string | null;
   readonly last_id: number | null;
 }
 
 export async function listenPage(pool: pg.Pool, request: ListenPageRequest): Promise<ListenPage> {
   const row = await one<PageRow>(pool, listenPageStatement(request));
-  const more = row.found > request.limit && row.last_played_at !== null && row.last_id !== null;
+  const { items, found, shown } = row;
+  const more = found > shown && row.last_played_at !== null && row.last_id !== null;
   return {
-    items: row.items,
+    items,
     next: more ? { playedAt: row.last_played_at, id: row.last_id } : null,
+    cut: shown < Math.min(found, request.limit),
   };
 }
 

@@ -4,6 +4,7 @@ import type { CatalogueEntity } from "../../db/models/enums.js";
 import {
   type CatalogueListRequest,
   type Listed,
+  type ListedPage,
   type ListOrder,
   type NamePosition,
   positionOf,
@@ -35,20 +36,20 @@ export async function listCatalogue<T extends Row>(
   pool: pg.Pool,
   entity: CatalogueEntity,
   query: CatalogueQuery,
-  read: (pool: pg.Pool, request: CatalogueListRequest) => Promise<Listed<T>[]>,
+  read: (pool: pg.Pool, request: CatalogueListRequest) => Promise<ListedPage<T>>,
 ): Promise<CataloguePage<T>> {
   const { sort, q, artistId, limit, cursor } = query;
   const list = `${entity}s-${sort}`;
   const order = await orderOf(pool, entity, list, sort, cursor);
-  const rows = await read(pool, {
+  const { rows, more } = await read(pool, {
     order,
     limit,
     ...(q === undefined ? {} : { prefix: nameKey(q) }),
     ...(artistId === undefined ? {} : { artistId: (await survivorOf(pool, "artist", artistId)) ?? artistId }),
   });
-  const last = rows.length > limit ? rows[limit - 1] : undefined;
+  const last = more ? rows.at(-1) : undefined;
   return {
-    items: rows.slice(0, limit),
+    items: rows,
     nextCursor: last === undefined ? null : cursorOf(list, sort, last),
   };
 }

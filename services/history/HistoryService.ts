@@ -63,7 +63,8 @@ export class HistoryService {
 
   /**
    * Throws `NotFoundError` when the history is another user's and not public, exactly as when there is no such
-   * user; `ValidationError` for a bad cursor, a cursor beside a page, and a range that ends before it begins.
+   * user; `ValidationError` for a bad cursor, a cursor beside a page, a numbered page of too many very long plays, and a
+   * range that ends before it begins.
    */
   async list(readerId: string, query: HistoryQuery): Promise<HistoryPage> {
     const ownerId = query.userId ?? readerId;
@@ -82,7 +83,8 @@ export class HistoryService {
       hidePrivate: ownerId !== readerId,
     };
     return this.#reads.run([historyOf(ownerId), accountOf(ownerId), CATALOGUE], async (pool) => {
-      const { items, next } = await listenPage(pool, request);
+      const { items, next, cut } = await listenPage(pool, request);
+      if (cut && query.page !== undefined) throw tooLongForPage(); // the next number would pass over the rest
       return {
         items,
         nextCursor: next === null ? null : encodeCursor(listName(query.order), [next.playedAt, next.id]),
@@ -134,6 +136,11 @@ function checkRange({ from, until }: HistoryQuery): void {
   if (from === undefined || until === undefined || from <= until) return;
   const message = "from must not be later than until";
   throw new ValidationError(message, [{ path: "from", code: "bad_range", message }]);
+}
+
+function tooLongForPage(): ValidationError {
+  const message = "limit is more than a numbered page has room for: these plays are very long";
+  return new ValidationError(message, [{ path: "limit", code: "too_large", message }]);
 }
 
 function positionOf({ cursor, page, order }: HistoryQuery): ListenPosition | undefined {

@@ -32,6 +32,13 @@ interface Run {
 
 export type Hit = Candidate & { readonly score: number };
 
+export interface Found {
+  readonly hits: readonly Hit[];
+  /** In which the hits were found. */
+  readonly reading: Reading;
+  readonly next: Place | null;
+}
+
 /** The expressions of its readings are made when they are needed. */
 export class Finder {
   readonly #client: pg.ClientBase;
@@ -50,7 +57,7 @@ export class Finder {
     );
   }
 
-  async page(limit: number, from: Place | undefined): Promise<{ hits: readonly Hit[]; next: Place | null }> {
+  async page(limit: number, from: Place | undefined): Promise<Found> {
     const { reading, run: first } = from === undefined ? await this.#bestReading() : await this.#runAt(from);
     let { offset, after } = from ?? { offset: 0, after: undefined };
     let run = first;
@@ -60,11 +67,11 @@ export class Finder {
       hits.push(...taken);
       offset += taken.length;
       if (offset < run.hits.length) {
-        return { hits, next: { reading, offset, ...(after === undefined ? {} : { after }) } };
+        return { hits, reading, next: { reading, offset, ...(after === undefined ? {} : { after }) } };
       }
-      if (run.next === null) return { hits, next: null };
+      if (run.next === null) return { hits, reading, next: null };
       [after, offset] = [run.next, 0];
-      if (hits.length === limit) return { hits, next: { reading, offset, after } };
+      if (hits.length === limit) return { hits, reading, next: { reading, offset, after } };
       run = await this.#run(reading, await this.#expression(reading), after);
     }
   }

@@ -77,11 +77,13 @@ export class SearchService {
     return this.#turns.run(() =>
       this.#bounded(async (client) => {
         const finder = new Finder(client, query, entities);
-        const { hits, next } = await finder.page(limit, place);
-        return {
-          data: await withItems(client, hits),
-          nextCursor: next === null ? null : encodeCursor(list, partsOf(next)),
-        };
+        const found = await finder.page(limit, place);
+        const { data, shown } = await withItems(client, found.hits);
+        const { next } =
+          shown === found.hits.length
+            ? found
+            : await finder.page(shown, place ?? { reading: found.reading, offset: 0 });
+        return { data, nextCursor: next === null ? null : encodeCursor(list, partsOf(next)) };
       }),
     );
   }
@@ -99,25 +101,34 @@ export class SearchService {
 
 const busy = (): UnavailableError => new UnavailableError("busy", "Too many searches are under way", 1);
 
-/** In the order of the hits, without those whose row is gone and the index does not know it yet. */
-async function withItems(client: pg.ClientBase, hits: readonly Hit[]): Promise<readonly SearchResult[]> {
-  const idsOf = (entity: CatalogueEntity): number[] =>
-    hits.filter((hit) => hit.entity === entity).map(({ id }) => id);
+/**
+ * In the order of the hits, without those whose row is gone and the index does not know it yet. `shown`: of how many hits;
+ * not of all where their rows are very long.
+ */
+async function withItems(
+  client: pg.ClientBase,
+  hits: readonly Hit[],
+): Promise<{ readonly data: readonly SearchResult[]; readonly shown: number }> {
+  let shown = hits.length;
   const found = async <E extends CatalogueEntity>(
     entity: E,
   ): Promise<ReadonlyMap<number, CatalogueItem<E>>> => {
-    const ids = idsOf(entity);
+    const ids = hits.filter((hit) => hit.entity === entity).map(({ id }) => id);
     const items = new Map<number, CatalogueItem<E>>();
     for (let from = 0; from < ids.length; from += ITEMS_AT_ONCE) {
-      const some = await readByIds(client, entity, ids.slice(from, from + ITEMS_AT_ONCE));
-      for (const item of some) items.set(item.id, item);
+      const { rows, more } = await readByIds(client, entity, ids.slice(from, from + ITEMS_AT_ONCE));
+      for (const item of rows) items.set(item.id, item);
+      if (!more) continue;
+      const last = rows.at(-1)?.id;
+      shown = Math.min(shown, hits.findIndex((hit) => hit.entity === entity && hit.id === last) + 1);
+      break;
     }
     return items;
   };
   const artists = await found("artist");
   const albums = await found("album");
   const tracks = await found("track");
-  return hits.flatMap(({ entity, id, score }): readonly SearchResult[] => {
+  const data = hits.slice(0, shown).flatMap(({ entity, id, score }): readonly SearchResult[] => {
     switch (entity) {
       case "artist":
         return resultOf(entity, score, artists.get(id));
@@ -127,6 +138,7 @@ async function withItems(client: pg.ClientBase, hits: readonly Hit[]): Promise<r
         return resultOf(entity, score, tracks.get(id));
     }
   });
+  return { data, shown };
 }
 
 const resultOf = <E extends CatalogueEntity>(type: E, score: number, item: CatalogueItem<E> | undefined) =>
