@@ -88,8 +88,10 @@ describe("what belongs to an account", () => {
     if (pair === undefined) throw new Error(`${path}: say here whose it is`);
     return [`${start}/${pair[0]}${rest}`, `${start}/${pair[1]}${rest}`];
   };
-  const withoutId = ({ status, body }: Answer): unknown => ({
+  /** All that somebody could compare, without what is another in each answer. */
+  const withoutId = ({ status, headers, body }: Answer): unknown => ({
     status,
+    headers: [...headers].filter(([name]) => name !== "x-request-id" && name !== "date"),
     body: body !== null && typeof body === "object" ? { ...body, requestId: null } : body,
   });
   /** Everything that the database knows of the owner. */
@@ -140,6 +142,28 @@ describe("what belongs to an account", () => {
       expect(answer.status, path).to.equal(404);
       expect(withoutId(answer), path).to.deep.equal(withoutId(await ask(randomUUID())));
     }
+  });
+
+  it("is there for its owner at each of these addresses", async () => {
+    // Else its events would not end.
+    await app.deps.database.pool.query(
+      "update import_jobs set status = 'completed', finished_at = now() where user_id = $1",
+      [owner.id],
+    );
+    // What is deleted cannot be asked for any more; the session is what all of this is asked with.
+    const turn = ({ method, path }: (typeof owned)[number]): number =>
+      path.includes("/sessions/") ? 3 : method === "delete" ? 2 : method === "get" ? 0 : 1;
+    const named = owned.filter(({ path }) => path.includes("/:id"));
+    for (const { method, path, operationId, role } of named.toSorted((a, b) => turn(a) - turn(b))) {
+      const [own] = addressesOf(path);
+      const { status, body } = await app
+        .as(owner)
+        .request(method.toUpperCase(), own, bodyOf(operationId, path, method));
+      const what = `${method} ${path}: ${JSON.stringify(body)}`;
+      if (role !== undefined) expect(body.code, what).to.equal("role_required");
+      else expect(status < 300 || body.code === "wrong_state", what).to.equal(true);
+    }
+    expect((await app.as(owner).get("/api/v1/users/me")).status).to.equal(401);
   });
 });
 
