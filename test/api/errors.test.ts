@@ -215,6 +215,7 @@ describe("errors of the api", () => {
     };
     const cases: readonly (readonly [string, number, string])[] = [
       ["nonsense\r\n\r\n", 400, "bad_request"],
+      ["GET /health HTTP/1.1\nHost: x\n\n", 400, "bad_request"],
       [
         "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
         400,
