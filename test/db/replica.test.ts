@@ -134,7 +134,11 @@ describe("reads from a replica", function () {
       await heard();
       for (const from of [app, other])
         expect((await get(`${HISTORY}?includeTotal=true&limit=1`, user, from)).total).to.equal(34);
-      expectStatus(204, await app.as(await buildUser(app)).post("/api/v1/auth/logout"));
+      const leaving = await buildUser(app);
+      for (const from of [app, other]) expectStatus(200, await from.as(leaving).get(UNCACHED));
+      expectStatus(204, await app.as(leaving).post("/api/v1/auth/logout"));
+      await heard();
+      for (const from of [app, other]) expectStatus(401, await from.as(leaving).get(UNCACHED));
     } finally {
       await replica.resumeReplay();
     }
