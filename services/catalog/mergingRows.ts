@@ -119,6 +119,10 @@ export async function mergeArtistRows(client: ClientBase, loser: number, survivo
     `insert into track_artists (track_id, artist_id, position, role)
      select track_id, $2::bigint, position, role from track_artists where artist_id = $1 order by track_id, role
      on conflict do nothing`,
+    // Who was the guest of the other one is nobody's guest now.
+    `delete from track_artists c using track_artists l, track_artists m
+      where l.artist_id = $1 and c.track_id = l.track_id and c.artist_id = $2 and c.role = 'featured'
+        and m.track_id = l.track_id and m.artist_id = $2 and m.role = 'main'`,
     "update artist_aliases set artist_id = $2 where artist_id = $1",
     "insert into artist_aliases (name_key, artist_id) select name_key, $2::bigint from artists where id = $1",
     `update artists s set popularity = s.popularity + l.popularity, country = coalesce(s.country, l.country),

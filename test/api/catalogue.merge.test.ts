@@ -200,6 +200,10 @@ describe("merging over HTTP", () => {
       ...{ title: "Guest spot", artist: "Somebody Else" },
       artists: [{ id: wrong.id, role: "featured" }],
     });
+    const duet = await make(cast.user, "tracks", {
+      ...{ title: "Duet", artist: "Led Zeppelin" },
+      artists: [{ id: right.id }, { id: wrong.id, role: "featured" }],
+    });
     expectStatus(
       200,
       await cast.editor.patch(`/api/v1/artists/${wrong.id}`, {
@@ -219,6 +223,7 @@ describe("merging over HTTP", () => {
     ]);
     expect(merged.topTracks.map(({ title }: { title: string }) => title).sort()).to.deep.equal([
       "Black Dog",
+      "Duet",
       "Kashmir",
       "Latter Name",
       "Ramble On",
@@ -230,6 +235,9 @@ describe("merging over HTTP", () => {
     expect(new Set(plays.map(({ track }: { track: { id: number } }) => track.id)).size).to.equal(4);
     expect((await cast.user.get(`/api/v1/tracks/${credited.id}`)).body.artists).to.deep.equal([
       { id: right.id, name: "Led Zeppelin", role: "featured" },
+    ]);
+    expect((await cast.user.get(`/api/v1/tracks/${duet.id}`)).body.artists).to.deep.equal([
+      { id: right.id, name: "Led Zeppelin", role: "main" },
     ]);
 
     // Names of then lead to where it is all filed now.
