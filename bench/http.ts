@@ -26,9 +26,10 @@ import {
   startLoad,
   startProgram,
 } from "./support/http/programs.js";
-import { BenchClient } from "./support/product.js";
+import { cpu, inTurns, rate, ratios, table, verdict } from "./support/http/rounds.js";
+import { BenchClient } from "./support/client.js";
 import { scratchFolder } from "./support/scratch.js";
-import { median, ratio } from "./support/statistics.js";
+import { ratio } from "./support/statistics.js";
 
 const LIST = "/api/v1/listening-history";
 const SERVER_CORE = "0";
@@ -126,47 +127,6 @@ async function requestOf(reader: BenchClient, address: string, encoding = "ident
     `Authorization: Bearer ${await reader.token()}`,
   ];
   return `${lines.join("\r\n")}\r\n\r\n`;
-}
-
-/** Every side for a while in each round, each time in another order. */
-async function inTurns<T extends string>(
-  rounds: number,
-  names: readonly T[],
-  measure: (name: T) => Promise<Measured>,
-): Promise<Record<T, Measured[]>> {
-  // Object.fromEntries forgets which names there are.
-  const results = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<T, Measured[]>;
-  for (let round = 0; round < rounds; round += 1) {
-    const turn = names.map((_, index) => names[(index + round) % names.length]!);
-    for (const name of turn) results[name].push(await measure(name));
-  }
-  return results;
-}
-
-const middle = (results: readonly Measured[], of: (one: Measured) => number): number =>
-  median(results.map(of));
-
-/** Median over the rounds of what `a` has in a round for each of what `b` has in it. */
-const ratios = (a: readonly Measured[], b: readonly Measured[], of: (one: Measured) => number): number =>
-  median(a.map((one, round) => of(one) / of(b[round]!)));
-
-const rate = ({ perSecond }: Measured): number => perSecond;
-const cpu = ({ cpuUs }: Measured): number => cpuUs;
-
-function table(title: string, results: Readonly<Record<string, readonly Measured[]>>): void {
-  console.log(
-    `\n${title}\n\n| | answers/s | server CPU, us | p50 ms | p99 ms |\n| --- | ---: | ---: | ---: | ---: |`,
-  );
-  for (const [name, all] of Object.entries(results)) {
-    const [perSecond, us] = [middle(all, rate).toFixed(0), middle(all, cpu).toFixed(0)];
-    const [p50, p99] = [middle(all, (one) => one.p50).toFixed(2), middle(all, (one) => one.p99).toFixed(2)];
-    console.log(`| ${name} | ${perSecond} | ${us} | ${p50} | ${p99} |`);
-  }
-}
-
-function verdict(what: string, value: number, bar: number, way: "at least" | "at most"): void {
-  const met = way === "at least" ? value >= bar : value <= bar;
-  console.log(`${what}: ${ratio(value)} (${way} ${bar}: ${met ? "met" : "MISSED"})`);
 }
 
 async function cachedPage(bench: Bench): Promise<void> {

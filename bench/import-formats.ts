@@ -12,7 +12,8 @@ import type { LargeArchive } from "./support/largeArchive.js";
 import { measure } from "./support/meter.js";
 import type { Cost } from "./support/meter.js";
 import { writeAppleArchive, writeTakeoutHtml, writeTakeoutJson } from "./support/otherExports.js";
-import { type Job, type Product, startProduct } from "./support/product.js";
+import type { Job } from "./support/client.js";
+import { type Product, startProduct } from "./support/product.js";
 import { scratchFolder } from "./support/scratch.js";
 import { median, ratio } from "./support/statistics.js";
 

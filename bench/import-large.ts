@@ -11,8 +11,9 @@ import path from "node:path";
 import { writeListenerArchive } from "./support/largeArchive.js";
 import { cpuOf, measure, residentMb } from "./support/meter.js";
 import type { Cost } from "./support/meter.js";
+import type { Job } from "./support/client.js";
 import { startProduct } from "./support/product.js";
-import type { Job, Product } from "./support/product.js";
+import type { Product } from "./support/product.js";
 import { scratchFolder } from "./support/scratch.js";
 import { ratio } from "./support/statistics.js";
 

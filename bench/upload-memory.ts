@@ -8,8 +8,9 @@
 import path from "node:path";
 import { writeNoise } from "./support/largeArchive.js";
 import { measure } from "./support/meter.js";
+import type { Envelope } from "./support/client.js";
 import { startProduct } from "./support/product.js";
-import type { Envelope, Product } from "./support/product.js";
+import type { Product } from "./support/product.js";
 import { scratchFolder } from "./support/scratch.js";
 
 const GOAL_MB = 250;
