@@ -8,7 +8,8 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type Koa from "koa";
 import { koaSwagger } from "koa2-swagger-ui";
-import { absolutePath } from "swagger-ui-dist";
+// Not the package itself, which would load all of the page's scripts into this process.
+import absolutePath from "swagger-ui-dist/absolute-path.js";
 
 const PREFIX = "/docs";
 const ASSETS = `${PREFIX}/assets`;
