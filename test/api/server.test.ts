@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect } from "chai";
+import { compiledEntry } from "../support/compiled.js";
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from "../support/database.js";
 import { registration } from "../support/factories.js";
 import { httpClient } from "../support/http.js";
@@ -52,7 +53,9 @@ describe("the api as a process", function () {
   };
   /** For starts that are expected to fail: exit code and everything printed. */
   const runToEnd = async (env: Record<string, string>): Promise<{ code: number | null; output: string }> => {
-    const child = spawn(process.execPath, ["--import", "tsx", "api/server.ts"], {
+    const compiled = compiledEntry("api/server.ts");
+    const entry = compiled === undefined ? ["--import", "tsx", "api/server.ts"] : [compiled];
+    const child = spawn(process.execPath, entry, {
       cwd: ROOT,
       env: { PATH: process.env["PATH"] ?? "", ...env },
       stdio: ["ignore", "pipe", "pipe"],

@@ -118,7 +118,8 @@ describe("the build that the images run", function () {
       );
       if (program === "tsc") {
         const compiler = path.join(ROOT, "node_modules", "typescript", "bin", "tsc");
-        await run(process.execPath, [compiler, ...where, "--outDir", dist], { cwd: ROOT });
+        // What it writes is the same without the types being checked, which takes most of its time.
+        await run(process.execPath, [compiler, ...where, "--noCheck", "--outDir", dist], { cwd: ROOT });
       } else {
         await run(process.execPath, where, { cwd: ROOT });
       }
