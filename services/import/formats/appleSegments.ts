@@ -3,6 +3,7 @@
  * told from all rows of the file in the order of their ends, whatever order the file has them in.
  */
 import { hash } from "node:crypto";
+import { ownText } from "../../../utils/ownText.js";
 import { ImportError } from "../verdicts.js";
 
 export interface Segment {
@@ -35,7 +36,7 @@ export type Listen =
       readonly reasonEnd: string;
     };
 
-/** 80 bytes each. The longest history seen has 300,000 rows. */
+/** Some 60 bytes each until they are joined, then half of it. The longest history seen has 300,000 rows. */
 export const MAX_SEGMENTS = 1_000_000;
 
 const JOINING = new Set(["PLAYBACK_MANUALLY_PAUSED", "SCRUB_BEGIN", "SCRUB_END"]);
@@ -44,6 +45,7 @@ const LONGEST_PAUSE_MS = 30 * 60 * 1000;
 const USUAL_LENGTH_MS = 10 * 60 * 1000;
 const NONE = -(2 ** 31);
 const MAX_REASONS = 250;
+const OTHER_REASON = 255;
 const LONGEST_PLAY_MS = 2 ** 31 - 1;
 
 const WHOLE = 0;
@@ -51,22 +53,28 @@ const CONTINUATION = 1;
 const ANNOUNCED = 2;
 
 export class Segments {
-  readonly #times = new Grid(Float64Array, ["end", "start", "song", "lastEnd"]);
-  readonly #numbers = new Grid(Int32Array, [
-    "position",
-    "ms",
-    "duration",
-    "startAt",
-    "endAt",
-    "reason",
-    "isStart",
-    "head",
-    "role",
-    "total",
-    "lastReason",
-  ]);
   readonly #reasons: string[] = [];
   #count = 0;
+
+  readonly #position = new Column(Int32Array);
+  readonly #end = new Column(Float64Array);
+  readonly #reason = new Column(Uint8Array);
+  readonly #role = new Column(Uint8Array);
+  /** Of rows that are one listen, its first. */
+  readonly #head = new Column(Int32Array);
+  /** Of a first row, the last of its listen. */
+  readonly #last = new Column(Int32Array);
+  /** Of a first row, once another was joined to it, the sum of its listen. */
+  readonly #ms = new Column(Int32Array);
+  /** Null once it has served. */
+  #joining: Joining | null = {
+    start: new Column(Float64Array),
+    song: new Column(Float64Array),
+    duration: new Column(Int32Array),
+    startAt: new Column(Int32Array),
+    endAt: new Column(Int32Array),
+    isStart: new Column(Uint8Array),
+  };
 
   constructor(private readonly maxSegments = MAX_SEGMENTS) {}
 
@@ -74,160 +82,164 @@ export class Segments {
   add(segment: Segment): void {
     if (this.#count >= this.maxSegments)
       throw new ImportError("resource_limit", `The file has more than ${this.maxSegments} plays`);
+    const { start, song, duration, startAt, endAt, isStart } = this.#undecided();
     const at = this.#count;
     this.#count += 1;
-    this.#times.grow(this.#count);
-    this.#numbers.grow(this.#count);
-    const times = this.#times.columns;
-    const numbers = this.#numbers.columns;
-    times.end[at] = times.lastEnd[at] = segment.endMs;
-    times.start[at] = segment.startMs ?? -1;
-    times.song[at] = songNumber(segment.song);
-    numbers.position[at] = segment.position;
-    numbers.ms[at] = numbers.total[at] = segment.msPlayed ?? NONE;
-    numbers.duration[at] = segment.durationMs ?? NONE;
-    numbers.startAt[at] = segment.startPosition ?? NONE;
-    numbers.endAt[at] = segment.endPosition ?? NONE;
-    numbers.reason[at] = numbers.lastReason[at] = this.#reasonNumber(segment.reasonEnd);
-    numbers.isStart[at] = segment.kind === "start" ? 1 : 0;
-    numbers.head[at] = at;
-    numbers.role[at] = WHOLE;
+    this.#position.set(at, segment.position);
+    this.#end.set(at, segment.endMs);
+    this.#reason.set(at, this.#reasonNumber(segment.reasonEnd));
+    this.#role.set(at, WHOLE);
+    this.#head.set(at, at);
+    this.#last.set(at, at);
+    this.#ms.set(at, segment.msPlayed ?? NONE);
+    start.set(at, segment.startMs ?? -1);
+    song.set(at, songNumber(segment.song));
+    duration.set(at, segment.durationMs ?? NONE);
+    startAt.set(at, segment.startPosition ?? NONE);
+    endAt.set(at, segment.endPosition ?? NONE);
+    isStart.set(at, segment.kind === "start" ? 1 : 0);
   }
 
   /** Decides about all rows; none may be added any more. */
   join(): void {
-    const order = this.#order();
-    this.#joinRows(order);
-    this.#findAnnounced(order);
+    const joining = this.#undecided();
+    const order = this.#order(joining);
+    this.#joinRows(order, joining);
+    this.#findAnnounced(order, joining);
+    this.#joining = null;
   }
 
   /** Of the record at `position`; undefined for one that was not added. */
   at(position: number): Listen | undefined {
-    const { position: positions, role, head, total, lastReason } = this.#numbers.columns;
     let [low, high] = [0, this.#count - 1];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (positions[middle]! < position) low = middle + 1;
+      if (this.#position.get(middle) < position) low = middle + 1;
       else high = middle;
     }
-    if (this.#count === 0 || positions[low] !== position) return undefined;
-    if (role[low] === CONTINUATION) return { role: "continuation" };
-    if (role[low] === ANNOUNCED) return { role: "announced" };
-    const first = head[low]!;
+    if (this.#count === 0 || this.#position.get(low) !== position) return undefined;
+    const role = this.#role.get(low);
+    if (role === CONTINUATION) return { role: "continuation" };
+    if (role === ANNOUNCED) return { role: "announced" };
+    const first = this.#head.get(low);
+    const last = this.#last.get(first);
+    const total = this.#ms.get(first);
     return {
       role: "whole",
-      endMs: this.#times.columns.lastEnd[first]!,
-      msPlayed: total[first] === NONE ? null : Math.max(0, total[first]!),
-      reasonEnd: this.#reasons[lastReason[first]!] ?? "",
+      endMs: this.#end.get(last),
+      msPlayed: total === NONE ? null : Math.max(0, total),
+      reasonEnd: this.#reasonOf(last),
     };
   }
 
-  #order(): Uint32Array {
-    const { end, start, song } = this.#times.columns;
-    const { startAt, endAt, ms, position } = this.#numbers.columns;
-    const order = Uint32Array.from({ length: this.#count }, (_, index) => index);
-    return order.sort(
-      (a, b) =>
-        end[a]! - end[b]! ||
-        start[a]! - start[b]! ||
-        song[a]! - song[b]! ||
-        startAt[a]! - startAt[b]! ||
-        endAt[a]! - endAt[b]! ||
-        ms[a]! - ms[b]! ||
-        position[a]! - position[b]!,
-    );
+  #undecided(): Joining {
+    if (this.#joining === null) throw new TypeError("The rows are joined");
+    return this.#joining;
   }
 
-  #joinRows(order: Uint32Array): void {
-    const { lastEnd, end } = this.#times.columns;
-    const { head, role, total, ms, lastReason, reason, isStart } = this.#numbers.columns;
+  #order({ start, song, startAt, endAt }: Joining): Uint32Array {
+    const inOrder = [this.#end, start, song, startAt, endAt, this.#ms, this.#position];
+    const order = new Uint32Array(this.#count).map((_, index) => index);
+    return order.sort((a, b) => {
+      for (const column of inOrder) {
+        const difference = column.get(a) - column.get(b);
+        if (difference !== 0) return difference;
+      }
+      return 0;
+    });
+  }
+
+  #joinRows(order: Uint32Array, joining: Joining): void {
     let before = -1;
     for (const row of order) {
-      if (isStart[row] === 1) continue;
-      if (before >= 0 && this.#isSame(before, row)) {
-        head[row] = head[before]!;
-        role[row] = role[before]!;
-      } else if (before >= 0 && this.#continues(before, row)) {
-        const first = head[before]!;
-        head[row] = first;
-        role[row] = CONTINUATION;
-        lastEnd[first] = end[row]!;
-        lastReason[first] = reason[row]!;
-        const sum = Math.max(0, total[first]!) + Math.max(0, ms[row]!);
-        if (total[first] !== NONE || ms[row] !== NONE) total[first] = Math.min(sum, LONGEST_PLAY_MS);
+      if (joining.isStart.get(row) === 1) continue;
+      if (before >= 0 && this.#isSame(before, row, joining)) {
+        this.#head.set(row, this.#head.get(before));
+        this.#role.set(row, this.#role.get(before));
+      } else if (before >= 0 && this.#continues(before, row, joining)) {
+        const first = this.#head.get(before);
+        this.#head.set(row, first);
+        this.#role.set(row, CONTINUATION);
+        this.#last.set(first, row);
+        const [total, ms] = [this.#ms.get(first), this.#ms.get(row)];
+        if (total !== NONE || ms !== NONE)
+          this.#ms.set(first, Math.min(Math.max(0, total) + Math.max(0, ms), LONGEST_PLAY_MS));
       }
       before = row;
     }
   }
 
-  /** A row written down twice is one row. */
-  #isSame(a: number, b: number): boolean {
-    const { end, start, song } = this.#times.columns;
-    const { startAt, endAt, ms } = this.#numbers.columns;
-    return [end, start, song, startAt, endAt, ms].every((column) => column[a] === column[b]);
+  /** A row written down twice is one row. Neither has a sum yet: a first row gets it with the next that is looked at. */
+  #isSame(a: number, b: number, { start, song, startAt, endAt }: Joining): boolean {
+    return [this.#end, start, song, startAt, endAt, this.#ms].every(
+      (column) => column.get(a) === column.get(b),
+    );
   }
 
-  #continues(a: number, b: number): boolean {
-    const { end, start, song } = this.#times.columns;
-    const { startAt, endAt, reason } = this.#numbers.columns;
-    const began = start[b]! < 0 ? end[b]! : start[b]!;
+  #continues(a: number, b: number, { start, song, startAt, endAt }: Joining): boolean {
+    const began = start.get(b) < 0 ? this.#end.get(b) : start.get(b);
     return (
-      song[a] === song[b] &&
-      endAt[a] !== NONE &&
-      endAt[a] === startAt[b] &&
-      JOINING.has(this.#reasons[reason[a]!] ?? "") &&
-      began - end[a]! <= LONGEST_PAUSE_MS
+      song.get(a) === song.get(b) &&
+      endAt.get(a) !== NONE &&
+      endAt.get(a) === startAt.get(b) &&
+      JOINING.has(this.#reasonOf(a)) &&
+      began - this.#end.get(a) <= LONGEST_PAUSE_MS
     );
   }
 
   /** Backwards, so that the next end of each song is known. */
-  #findAnnounced(order: Uint32Array): void {
-    const { end, song } = this.#times.columns;
-    const { isStart, duration, role } = this.#numbers.columns;
+  #findAnnounced(order: Uint32Array, { song, duration, isStart }: Joining): void {
     const nextEnd = new Map<number, number>();
     for (const row of order.reverse()) {
-      if (isStart[row] !== 1) {
-        nextEnd.set(song[row]!, end[row]!);
+      const end = this.#end.get(row);
+      if (isStart.get(row) !== 1) {
+        nextEnd.set(song.get(row), end);
         continue;
       }
-      const length = duration[row]! > 0 ? duration[row]! : USUAL_LENGTH_MS;
-      const ended = nextEnd.get(song[row]!);
-      if (ended !== undefined && ended - end[row]! <= length + LONGEST_PAUSE_MS) role[row] = ANNOUNCED;
+      const length = duration.get(row) > 0 ? duration.get(row) : USUAL_LENGTH_MS;
+      const ended = nextEnd.get(song.get(row));
+      if (ended !== undefined && ended - end <= length + LONGEST_PAUSE_MS) this.#role.set(row, ANNOUNCED);
     }
+  }
+
+  #reasonOf(row: number): string {
+    return this.#reasons[this.#reason.get(row)] ?? "";
   }
 
   #reasonNumber(reason: string): number {
     const known = this.#reasons.indexOf(reason);
-    if (known >= 0 || this.#reasons.length >= MAX_REASONS) return known;
-    return this.#reasons.push(reason) - 1;
+    if (known >= 0) return known;
+    return this.#reasons.length < MAX_REASONS ? this.#reasons.push(ownText(reason)) - 1 : OTHER_REASON;
   }
 }
+
+/** What is known of the rows until they are joined. */
+type Joining = Readonly<
+  Record<"start" | "song", Column<Float64Array>> &
+    Record<"duration" | "startAt" | "endAt", Column<Int32Array>> &
+    Record<"isStart", Column<Uint8Array>>
+>;
 
 /** 52 bits: two songs of one history that share them would be a wonder. */
 const songNumber = (song: readonly string[]): number =>
   parseInt(hash("sha256", JSON.stringify(song)).slice(0, 13), 16);
 
-type Numbers = Float64Array | Int32Array;
+/** In a block, 2 ** 14. */
+const BLOCK_BITS = 14;
+const BLOCK_ROWS = 2 ** BLOCK_BITS;
 
-/** Columns of numbers that grow together. */
-class Grid<T extends Numbers, Name extends string> {
-  readonly columns: Record<Name, T>;
-  #size = 1024;
+/** A number for each row. It grows by blocks: doubling one array would hold each row up to three times for a while. */
+class Column<T extends Float64Array | Int32Array | Uint8Array> {
+  readonly #blocks: T[] = [];
 
-  constructor(
-    private readonly kind: new (length: number) => T,
-    private readonly names: readonly Name[],
-  ) {
-    this.columns = Object.fromEntries(names.map((name) => [name, new kind(this.#size)])) as Record<Name, T>;
+  constructor(private readonly kind: new (length: number) => T) {}
+
+  get(row: number): number {
+    return this.#blocks[row >> BLOCK_BITS]![row & (BLOCK_ROWS - 1)]!;
   }
 
-  grow(size: number): void {
-    if (size <= this.#size) return;
-    this.#size *= 2;
-    for (const name of this.names) {
-      const wider = new this.kind(this.#size);
-      wider.set(this.columns[name]);
-      this.columns[name] = wider;
-    }
+  set(row: number, value: number): void {
+    const block = (this.#blocks[row >> BLOCK_BITS] ??= new this.kind(BLOCK_ROWS));
+    block[row & (BLOCK_ROWS - 1)] = value;
   }
 }
