@@ -92,7 +92,11 @@ const plain = (value: PlayRow[keyof PlayRow]): unknown => (value instanceof Date
  * What follows from each correction: a start that its owner tells is exact, and when such a play ended nobody knows; the
  * duration stays the one that the source gave unless the names come with another.
  */
-function correct(row: PlayRow, { playedAt, msPlayed, what, albumId }: PlayChanges, place?: Place): PlayRow {
+function correct(
+  row: PlayRow,
+  { playedAt, msPlayed, what, sameAlbum = false, albumId }: PlayChanges,
+  place?: Place,
+): PlayRow {
   const next = { ...row };
   if (playedAt !== undefined && playedAt.getTime() !== row.played_at.getTime()) {
     const { startEarliest, startLatest } = startRange(playedAt);
@@ -106,7 +110,8 @@ function correct(row: PlayRow, { playedAt, msPlayed, what, albumId }: PlayChange
   }
   if (msPlayed !== undefined) Object.assign(next, { ms_played: msPlayed });
   if (place !== undefined) {
-    Object.assign(next, { track_id: place.trackId, artist_id: place.artistId, album_id: place.albumId });
+    const onAlbum = sameAlbum && place.trackId === row.track_id ? row.album_id : place.albumId;
+    Object.assign(next, { track_id: place.trackId, artist_id: place.artistId, album_id: onAlbum });
     const durationMs = what !== undefined && "track" in what ? what.track.durationMs : null;
     if (durationMs !== null) Object.assign(next, { duration_ms: durationMs });
   }

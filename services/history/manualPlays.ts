@@ -31,6 +31,8 @@ export interface PlayChanges {
   readonly playedAt?: Date;
   readonly msPlayed?: number | null;
   readonly what?: TrackChoice;
+  /** Nothing was said of the album: should `what` be the track that it is, it stays on the album that it is on. */
+  readonly sameAlbum?: boolean;
   /** Only without `what`, which names the album as well. Null: on no album. */
   readonly albumId?: number | null;
 }

@@ -82,6 +82,9 @@ describe("correcting a play", () => {
     expect(await changed({ trackId: before.track.id, albumId: before.album.id })).to.equal(
       "track artist album",
     );
+    expect(await changed({ trackId: before.track.id }), "the track that it is").to.equal("");
+    expect(await changed({ trackId: before.track.id, albumId: null })).to.equal("album");
+    expect(await changed({ albumId: before.album.id })).to.equal("album");
     expect(
       await changed({ track: { title: "Roads", artist: "Portishead", album: "Dummy", durationMs: 305_000 } }),
     ).to.equal("");

@@ -18,12 +18,13 @@ export function toReplacement(body: ListenBody): PlayChanges {
 }
 
 export function toChanges(body: Partial<ListenBody>): PlayChanges {
-  const { playedAt, msPlayed, albumId } = body;
+  const { playedAt, msPlayed, trackId, albumId } = body;
   const what = choiceOf(body);
   return {
     ...(playedAt === undefined ? {} : { playedAt }),
     ...(msPlayed === undefined ? {} : { msPlayed }),
     ...(what === undefined ? {} : { what }),
+    ...(trackId === undefined || albumId !== undefined ? {} : { sameAlbum: true }),
     ...(what !== undefined || albumId === undefined ? {} : { albumId }),
   };
 }

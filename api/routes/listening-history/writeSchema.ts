@@ -204,7 +204,8 @@ export const changeListen = endpoint({
   operationId: "changeListen",
   summary: "Correct some of a play",
   description:
-    "As PUT, for the fields that are given. Another track means another album: the one named with it, or none.",
+    "As PUT, for the fields that are given. Another track means another album: the one named with it, or none; the track " +
+    "that it is, by its id alone, changes nothing.",
   tags,
   auth: "user",
   params,
