@@ -10,15 +10,7 @@ import { ArtistNames } from "./appleArtists.js";
 import { lookUpName, APPLE_LOOK_UPS } from "./appleLookUps.js";
 import { Segments } from "./appleSegments.js";
 import type { Listen, Segment } from "./appleSegments.js";
-import {
-  cellOf,
-  contextOf,
-  flagIfAny,
-  numberIfAny,
-  textIfAny,
-  UNKNOWN_ARTIST,
-  wholeNumber,
-} from "./appleValues.js";
+import { cellOf, contextOf, flagIfAny, numberIfAny, textIfAny, wholeNumber } from "./appleValues.js";
 import type { Fields, Rejected } from "./fields.js";
 import {
   asFields,
@@ -31,6 +23,7 @@ import {
   PAUSE_SLACK_MS,
   rejected,
   requiredText,
+  UNKNOWN_ARTIST,
 } from "./fields.js";
 import { parseIsoUtc } from "./times.js";
 

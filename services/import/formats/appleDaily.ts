@@ -5,16 +5,18 @@
 import { countsAsListen } from "../../history/listenRule.js";
 import { appleDailyKey } from "../../history/sourceKey.js";
 import type { ImportFormat, Play, Verdict } from "../types.js";
-import {
-  cellOf,
-  contextOf,
-  numberIfAny,
-  splitDescription,
-  UNKNOWN_ARTIST,
-  wholeNumber,
-} from "./appleValues.js";
+import { cellOf, contextOf, numberIfAny, splitDescription, wholeNumber } from "./appleValues.js";
 import type { Fields, Rejected } from "./fields.js";
-import { asFields, contextText, excerptOf, instant, isRejected, rejected, requiredText } from "./fields.js";
+import {
+  asFields,
+  contextText,
+  excerptOf,
+  instant,
+  isRejected,
+  rejected,
+  requiredText,
+  UNKNOWN_ARTIST,
+} from "./fields.js";
 import { parseIsoUtc } from "./times.js";
 
 const DATE = "Date Played";

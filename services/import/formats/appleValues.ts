@@ -3,8 +3,6 @@ import type { Play } from "../types.js";
 import type { Fields, Rejected } from "./fields.js";
 import { displayText, isRejected, rejected } from "./fields.js";
 
-export const UNKNOWN_ARTIST = "Unknown Artist";
-
 const NUMBER = /^[+-]?\d{1,16}(?:\.\d{1,16})?(?:[eE][+-]?\d{1,2})?$/;
 const LARGEST = 2 ** 31 - 1;
 const BETWEEN_NAMES = " - ";

@@ -1,4 +1,5 @@
 /** Reading single fields of untrusted records: a value of the right kind, nothing, or the reason for refusing the record. */
+import { UNKNOWN_ARTIST_KEY } from "../../catalog/findOrCreate.js";
 import { cutToBytes, EXCERPT_MAX_BYTES, rawExcerpt } from "../reading/excerpt.js";
 import type { Verdict } from "../types.js";
 import type { RejectReason } from "../verdicts.js";
@@ -15,6 +16,9 @@ const CLOCK_TOLERANCE_MS = 24 * 60 * 60 * 1000;
 
 /** How much earlier than end minus milliseconds heard a play may have begun: pauses count in neither. */
 export const PAUSE_SLACK_MS = 10 * 60 * 1000;
+
+/** Of a play whose source names no artist: the reserved one, under which songs are told apart by their albums too. */
+export const UNKNOWN_ARTIST = UNKNOWN_ARTIST_KEY;
 
 const LATIN = /^[\x20-\xff]*$/;
 

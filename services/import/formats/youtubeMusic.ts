@@ -1,11 +1,10 @@
 /** Artist and title of a piece of music, out of the channel and the title of its video. */
 import { createYouTubeFilter } from "@web-scrobbler/metadata-filter";
+import { UNKNOWN_ARTIST } from "./fields.js";
 
 const TOPIC = " - Topic";
 /** A channel of YouTube's own for whatever has no artist page; it names nobody. */
 const PLACEHOLDER = "Release";
-/** What the catalogue calls an artist that the source does not name. */
-const UNKNOWN_ARTIST = "[unknown]";
 /** YouTube's own limit is 100 characters; the filter takes quadratic time in brackets. */
 const FILTER_MAX_LENGTH = 300;
 const SEPARATOR = /\s+[-–—~]\s+/u;

@@ -66,7 +66,7 @@ describe("Apple Music's play activity", () => {
       durationMs: 200_000,
       counted: true,
       title: "Song",
-      artist: "Unknown Artist",
+      artist: "[unknown]",
       album: "Album of Song",
       trackId: null,
       context: {
@@ -340,7 +340,7 @@ describe("Apple Music's daily tracks", () => {
     ]);
     expect(playOf(verdicts[0])).to.deep.include({
       title: "Morning Show",
-      artist: "Unknown Artist",
+      artist: "[unknown]",
       context: { platform: "IPHONE", artistFrom: "unknown" },
     });
   });

@@ -149,6 +149,24 @@ describe("importing Apple Music's export", () => {
     expect(await artistsOf(alone.user)).to.deep.equal([{ from: "unknown", named: false, plays: 60 }]);
   });
 
+  it("keeps songs of one title on two albums apart while nobody knows whose they are", async () => {
+    const intros = ["One", "Two"].map((album, n) =>
+      activity("Intro", n * 10 * MINUTE, (n * 10 + 1) * MINUTE, { "Album Name": album }),
+    );
+    const { user } = await imported(
+      zip([
+        { name: "a", data: csv(intros) },
+        { name: "b", data: csv([daily("Intro", 1)]) },
+      ]),
+    );
+    const { rows: found } = await pool().query(
+      `select a.name, count(distinct h.track_id)::integer as tracks from listening_history h
+         join artists a on a.id = h.artist_id where h.user_id = $1 group by 1`,
+      [user],
+    );
+    expect(found).to.deep.equal([{ name: "[unknown]", tracks: 3 }]);
+  });
+
   it("adds nothing when a newer export of the same rows comes, in another order and with other artists known", async () => {
     const { user } = await imported(Buffer.from(csv(rows(60))));
     const before = await digestOf(pool(), user);
