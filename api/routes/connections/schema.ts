@@ -229,7 +229,10 @@ export const syncConnection = endpoint({
   path: `${ONE}/sync`,
   operationId: "syncConnection",
   summary: "Sync an account now, paused or not",
-  description: "Also for schedulers outside, with a personal API token of the scope `import`.",
+  description:
+    "Also for schedulers outside, with a personal API token of the scope `import`. With `from` or `until`, a sync of Spotify, " +
+    "ListenBrainz or Last.fm reads just that stretch of what the provider still has, whatever was synced before, and the next " +
+    "one goes on as if it had not been. Apple Music and YouTube tell everything once: there the rest does not come again.",
   tags,
   auth: "user",
   scope: "import",

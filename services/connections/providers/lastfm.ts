@@ -27,6 +27,7 @@ export function lastfmProvider(settings: LastfmSettings, call: Call): SyncProvid
   return {
     provider: "lastfm",
     format: lastfmLive,
+    rereads: true,
     page: (request) => walkedPage(NAME, request, (bounds) => scrobbles(settings, call, request, bounds)),
   };
 }

@@ -18,6 +18,7 @@ export function listenbrainzProvider(url: string, call: Call): SyncProvider {
   return {
     provider: "listenbrainz",
     format: listenbrainzLive,
+    rereads: true,
     page: (request) => walkedPage(NAME, request, (bounds) => listens(url, call, request, bounds)),
   };
 }

@@ -30,10 +30,19 @@ const OVERLAP_MS = 2 * 60 * 60 * 1000;
 const TRACK_URI = /^spotify:track:([0-9A-Za-z]{22})$/;
 
 export function spotifyProvider(apiUrl: string, call: Call): SyncProvider {
-  return { provider: "spotify", format: spotifyLive, page: (request) => page(apiUrl, call, request) };
+  return {
+    provider: "spotify",
+    format: spotifyLive,
+    rereads: true,
+    page: (request) => page(apiUrl, call, request),
+  };
 }
 
-async function page(apiUrl: string, call: Call, { access, cursor, signal }: PageRequest): Promise<SyncPage> {
+async function page(
+  apiUrl: string,
+  call: Call,
+  { access, cursor, polledAt, signal }: PageRequest,
+): Promise<SyncPage> {
   const known = wholeNumber(cursor?.["newest"]);
   const url = new URL(`${apiUrl}/v1/me/player/recently-played`);
   url.searchParams.set("limit", String(PAGE));
@@ -51,7 +60,8 @@ async function page(apiUrl: string, call: Call, { access, cursor, signal }: Page
   const isFull = records.length === PAGE && times.length > 0;
   return {
     records,
-    cursor: { newest: Math.max(known ?? 0, ...times) },
+    // Nothing so far: whatever is played from now on is new.
+    cursor: { newest: known === null && times.length === 0 ? polledAt : Math.max(known ?? 0, ...times) },
     more: false,
     gap: known !== null && isFull && oldest > known ? { from: known, until: oldest } : null,
   };

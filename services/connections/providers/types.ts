@@ -27,6 +27,12 @@ export interface SyncAccess {
   token(refused?: string): Promise<string | null>;
 }
 
+/** Unix milliseconds, half open; null: no bound. */
+export interface PlayRange {
+  readonly from: number | null;
+  readonly until: number | null;
+}
+
 export interface PageRequest {
   readonly access: SyncAccess;
   /** As the last page of this connection left it; null before the first. Checked by the client, for it may be old. */
@@ -34,6 +40,8 @@ export interface PageRequest {
   /** Unix milliseconds, stored before the first try at this page: a page fetched again is fetched at the same time. */
   readonly polledAt: number;
   readonly signal: AbortSignal;
+  /** Of a reading of its own, that begins without a cursor: no other plays are wanted. More may be given. */
+  readonly range?: PlayRange;
 }
 
 export interface SyncPage {
@@ -51,6 +59,8 @@ export interface SyncPage {
 export interface SyncProvider {
   readonly provider: ConnectionProvider;
   readonly format: LiveFormat;
+  /** What was read can be read again, under the same keys: so a sync of a range can read by itself, and move no cursor. */
+  readonly rereads?: true;
   /**
    * Throws RateLimitedError (wait, then the same again), ReauthNeededError (only the user can help) or ProviderError
    * (`retryable`: the same may succeed later).

@@ -2,11 +2,12 @@
  * Reading a whole history of scrobbles from the newest backwards, page by page, and from then on only what is new. The
  * upper bound of a page is a time, never a number of pages, so plays that come in meanwhile shift nothing. Pages overlap by
  * a second, and syncs by two hours, for scrobbles that are handed in late; what is read twice has the same key. The cursor
- * says where an unfinished walk stands: the next sync goes on there. All times here are Unix seconds.
+ * says where an unfinished walk stands: the next sync goes on there. A walk through a range begins at its end and ends at its
+ * beginning. All times here are Unix seconds, but for those of a range.
  */
 import { ProviderError } from "../errors.js";
 import { asObject, wholeNumber } from "./calls.js";
-import type { PageRequest, SyncPage } from "./types.js";
+import type { PageRequest, PlayRange, SyncPage } from "./types.js";
 
 const OVERLAP_S = 2 * 60 * 60;
 const CLOCK_TOLERANCE_S = 60 * 60;
@@ -45,12 +46,11 @@ interface Position {
 
 export async function walkedPage(
   name: string,
-  { cursor, polledAt }: PageRequest,
+  { cursor, polledAt, range }: PageRequest,
   ask: (bounds: Bounds) => Promise<Walked>,
 ): Promise<SyncPage> {
   const { newest, walk } = positionOf(cursor);
-  const floor = walk === null ? floorFrom(newest) : walk.floor;
-  const before = walk?.before ?? null;
+  const { before, floor } = walk ?? (range === undefined ? fromTheTop(newest) : boundsOf(range));
   const found = await ask({ before, floor });
   const latest = Math.floor(polledAt / 1000) + CLOCK_TOLERANCE_S;
 
@@ -75,7 +75,7 @@ export async function walkedPage(
     return time === null || floor === null || time >= floor;
   });
   const isFull = times.length >= found.limit;
-  const stuck = before !== null && oldest !== null && oldest >= before - 1;
+  const stuck = walk !== null && oldest !== null && oldest >= walk.before - 1;
   const reached = oldest === null || oldest === 0 || (floor !== null && oldest < floor) || (stuck && !isFull);
   if (found.last || reached) {
     return { records: within, cursor: { newest: top ?? newest, walk: null }, more: false, gap: null };
@@ -92,8 +92,15 @@ function going(records: readonly unknown[], { newest, walk }: Position): SyncPag
   return { records, cursor: { newest, walk }, more: true, gap: null };
 }
 
-const floorFrom = (newest: number | null): number | null =>
-  newest === null ? null : Math.max(0, newest - OVERLAP_S);
+const fromTheTop = (newest: number | null): Bounds => ({
+  before: null,
+  floor: newest === null ? null : Math.max(0, newest - OVERLAP_S),
+});
+
+const boundsOf = ({ from, until }: PlayRange): Bounds => ({
+  before: until === null ? null : Math.ceil(until / 1000) + 1,
+  floor: from === null ? null : Math.floor(from / 1000),
+});
 
 /** A cursor that cannot be understood begins again: keys see to it that nothing comes in twice. */
 function positionOf(cursor: PageRequest["cursor"]): Position {

@@ -1,7 +1,9 @@
 /** How far a sync is, as its rows say. */
 import type { Pool, PoolClient } from "pg";
 import type { ConnectionProvider } from "../../../db/models/enums.js";
+import { optionsOf } from "../../import/jobs.js";
 import type { JobRow, RunRef } from "../../import/jobs.js";
+import type { PlayRange } from "../providers/types.js";
 
 export type Cursor = Readonly<Record<string, unknown>>;
 
@@ -10,6 +12,10 @@ export interface Place {
   readonly connectionId: string;
   readonly provider: ConnectionProvider;
   readonly cursor: Cursor | null;
+  /** The job has a place of its own, and leaves that of the connection alone: a dry run, or a reading of a range. */
+  readonly isOwn: boolean;
+  /** Of a reading of its own. */
+  readonly range: PlayRange | null;
   /** Unix milliseconds; the same each time that this page is asked for until it is in, or the provider has refused it. */
   readonly polledAt: number;
   /** Of this job, the one under way not among them. */
@@ -21,8 +27,15 @@ export interface Place {
 
 type Client = Pick<Pool | PoolClient, "query">;
 
-/** Undefined when the connection is gone. Writes down when the page is asked for, before it is. */
-export async function findPlace(client: Client, job: JobRow): Promise<Place | undefined> {
+/**
+ * Undefined when the connection is gone. Writes down when the page is asked for, before it is. `rereads`: whether what was
+ * read of a provider can be read again; then the connection must not pass over what a range leaves out.
+ */
+export async function findPlace(
+  client: Client,
+  job: JobRow,
+  rereads: (provider: ConnectionProvider) => boolean,
+): Promise<Place | undefined> {
   const found = await client.query<{
     id: string;
     provider: ConnectionProvider;
@@ -49,14 +62,28 @@ export async function findPlace(client: Client, job: JobRow): Promise<Place | un
   );
   const row = found.rows[0];
   if (row === undefined) return undefined;
+  const range = rereads(row.provider) ? rangeOf(job) : null;
+  const isOwn = job.dry_run || range !== null;
+  const first = range === null ? row.sync_cursor : null;
   return {
     connectionId: row.id,
     provider: row.provider,
-    cursor: job.dry_run && row.pages > 0 ? row.run_cursor : row.sync_cursor,
+    cursor: isOwn && row.pages > 0 ? row.run_cursor : first,
+    isOwn,
+    range,
     polledAt: row.polled_at.getTime(),
     pages: row.pages,
     batchNo: row.batches,
     firstPosition: row.records,
+  };
+}
+
+function rangeOf(job: JobRow): PlayRange | null {
+  const { from, until } = optionsOf(job);
+  if (from === null && until === null) return null;
+  return {
+    from: from === null ? null : Date.parse(from),
+    until: until === null ? null : Date.parse(until),
   };
 }
 
@@ -76,7 +103,7 @@ export async function moveOn(
   cursor: Cursor,
   gap: { readonly from: number; readonly until: number } | null,
 ): Promise<void> {
-  if (!job.dry_run) {
+  if (!place.isOwn) {
     const moved = await client.query(
       `update connections set sync_cursor = $2
         where id = $1 and sync_cursor is not distinct from $3::jsonb`,
@@ -94,7 +121,7 @@ export async function moveOn(
   const counted = await client.query(
     `update sync_runs set polled_at = null, failures = 0, pages = pages + 1, cursor = $3
       where job_id = $1 and pages = $2`,
-    [job.id, place.pages, job.dry_run ? cursor : null],
+    [job.id, place.pages, place.isOwn ? cursor : null],
   );
   if (counted.rowCount !== 1) throw new PlaceMovedError();
 }

@@ -77,7 +77,10 @@ class SyncStep {
     const job = await begin(this.deps, this.ref);
     if (job === "paused") return { status: "paused" };
     if (job.sha256 !== null) return { status: "upload" };
-    const place = await findPlace(pool, job);
+    const place = await findPlace(pool, job, (name) => {
+      const provider = this.deps.providers.get(name);
+      return provider !== undefined && "page" in provider && provider.rereads === true;
+    });
     if (place === undefined)
       throw new ImportError("provider", "The connection of this sync has been removed");
     const provider = this.deps.providers.get(place.provider);
@@ -98,13 +101,20 @@ class SyncStep {
     const part = await beginPart(this.deps.pool, job, provider.format);
     if (part.done) return { status: "done", read: 0, inserted: 0 };
     const { signal, heartbeat } = this.context;
-    heartbeat({ page: place.pages });
+    const { cursor, polledAt, range, pages } = place;
+    const { pagesMax } = this.deps;
+    if (range !== null && pages >= pagesMax * job.attempt) {
+      const message = `The range has more than ${pages} pages; a retry goes on where this ended`;
+      throw new ImportError("resource_limit", message);
+    }
+    heartbeat({ page: pages });
     const access = await this.deps.openAccess(place.connectionId);
-    const { cursor, polledAt } = place;
-    const page = await provider.page({ access, cursor, polledAt, signal });
+    const request = { access, cursor, polledAt, signal };
+    const page = await provider.page(range === null ? request : { ...request, range });
     signal.throwIfAborted();
     this.deps.observer.syncStepped({ provider: place.provider, outcome: "page" });
-    const last = !page.more || place.pages + 1 >= this.deps.pagesMax;
+    // No other sync goes on with a range.
+    const last = !page.more || (range === null && pages + 1 >= pagesMax);
     const target = { job, part, place, format: provider.format, last };
     const committed = await commitPage(this.deps, this.resolver, target, page, this.context);
     if (committed === null) return LOOK_AGAIN;

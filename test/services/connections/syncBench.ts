@@ -91,6 +91,7 @@ export function scriptedProvider(
   return {
     provider,
     format,
+    rereads: true,
     asked,
     async page({ cursor, polledAt, access }) {
       await access.token();

@@ -324,15 +324,59 @@ describe("the sync of a connection", function () {
     expect((await digestOf(pool(), user)).rows).to.equal(0);
   });
 
-  it("keeps to the range it was asked for, and can be undone", async () => {
+  describe("of a range", () => {
     const at = (n: number): string => new Date((1_700_000_000 + n * 60) * 1000).toISOString();
-    const id = await openedSync(pool(), connection, { options: { from: at(2), until: at(5) } });
-    await stepsUntil(syncSteps(pool(), scriptedProvider([{ records: listens(8) }])), id);
-    await finish(id);
-    expect(await countsOfJob(pool(), id)).to.include({ read: 8, inserted: 3, skipped: 5 });
-    await pool().query("update import_jobs set status = 'undoing' where id = $1", [id]);
-    expect(await bench.steps.undo(id, stepContext())).to.include({ removed: 3 });
-    expect((await digestOf(pool(), user)).rows).to.equal(0);
+    const options = { from: at(2), until: at(5) };
+    const script = [{ records: listens(8) }, { records: listens(2, 8) }];
+    const synced = async (request: Parameters<typeof openedSync>[2] = {}) => {
+      const id = await openedSync(pool(), connection, request);
+      await stepsUntil(syncSteps(pool(), scriptedProvider(script)), id);
+      await finish(id);
+      return { id, ...(await countsOfJob(pool(), id)) };
+    };
+    const undone = async (id: string) => {
+      await pool().query("update import_jobs set status = 'undoing' where id = $1", [id]);
+      return bench.steps.undo(id, stepContext());
+    };
+
+    it("brings that alone, can be undone, and takes nothing from the syncs that follow", async () => {
+      const first = await synced({ options });
+      expect(first).to.include({ read: 10, inserted: 3, skipped: 7 });
+      expect(await cursor()).to.equal(null);
+      expect(await undone(first.id)).to.include({ removed: 3 });
+      expect((await digestOf(pool(), user)).rows).to.equal(0);
+
+      const all = await synced();
+      expect(all).to.include({ read: 10, inserted: 10 });
+      expect(await cursor()).to.deep.equal({ place: 2 });
+      expect(await undone(all.id)).to.include({ removed: 10 });
+      expect(await synced({ options })).to.include({ read: 10, inserted: 3 }); // what is behind the place, too
+      expect(await cursor()).to.deep.equal({ place: 2 });
+    });
+
+    it("says when that has more pages than one sync reads, and a retry reads on", async () => {
+      const steps = syncSteps(pool(), scriptedProvider(script), { pagesMax: 1 });
+      const id = await openedSync(pool(), connection, { options: { until: at(100) } });
+      const error = await rejection(stepsUntil(steps, id));
+      expect(error).to.be.instanceOf(ImportError).and.to.include({ code: "resource_limit" });
+      await bench.steps.finish(
+        { importId: id, attempt: 1 },
+        { outcome: "failed", code: "resource_limit", message: "-" },
+      );
+      await retryJob(pool(), user, id);
+      expect(await stepsUntil(steps, id, 2)).to.include({ status: "done" });
+      expect(await finish(id, 2)).to.equal("completed");
+      expect(await countsOfJob(pool(), id)).to.include({ read: 10, inserted: 10 });
+    });
+
+    it("moves on where nothing can be read again", async () => {
+      const { rereads: _, ...once } = scriptedProvider(script);
+      const id = await openedSync(pool(), connection, { options });
+      await stepsUntil(syncSteps(pool(), once), id);
+      await finish(id);
+      expect(await countsOfJob(pool(), id)).to.include({ inserted: 3, skipped: 7 });
+      expect(await cursor()).to.deep.equal({ place: 2 });
+    });
   });
 
   it("ends when its connection is removed, or its account erased, and leaves nothing", async () => {

@@ -2,7 +2,12 @@
 import { Budget } from "../../../../services/connections/budget.js";
 import { createProviderFetch } from "../../../../services/connections/http/providerFetch.js";
 import { providersOf } from "../../../../services/connections/providers/index.js";
-import type { SyncAccess, SyncPage, SyncProvider } from "../../../../services/connections/providers/types.js";
+import type {
+  PlayRange,
+  SyncAccess,
+  SyncPage,
+  SyncProvider,
+} from "../../../../services/connections/providers/types.js";
 import type { ConnectionProvider } from "../../../../db/models/enums.js";
 import type { Play, Verdict } from "../../../../services/import/types.js";
 import { RedisService } from "../../../../services/cache/RedisService.js";
@@ -57,14 +62,17 @@ export async function sync(
     cursor = null,
     polledAt = Date.now(),
     pages = MOST_PAGES,
-  }: { cursor?: Cursor; polledAt?: number; pages?: number } = {},
+    range,
+  }: { cursor?: Cursor; polledAt?: number; pages?: number; range?: PlayRange } = {},
 ): Promise<Sync> {
   const verdicts: Verdict[] = [];
   const gaps: NonNullable<SyncPage["gap"]>[] = [];
   let at = cursor;
   let count = 0;
   for (let more = true; more && count < pages; count += 1) {
-    const page = await provider.page({ access, cursor: at, polledAt, signal: new AbortController().signal });
+    const { signal } = new AbortController();
+    const request = { access, cursor: at, polledAt, signal };
+    const page = await provider.page(range === undefined ? request : { ...request, range });
     const context = { name: provider.format.name, includeIncognito: false, now: polledAt };
     verdicts.push(...page.records.map((record) => provider.format.judge(record, context)));
     if (page.gap !== null) gaps.push(page.gap);

@@ -111,6 +111,18 @@ describe("scrobbles out of an API", () => {
         expectSame([...first.keys, ...second.keys, ...third.keys], inFile(all));
       });
 
+      it("of a range are all there, and the rest of a long history is not asked for", async () => {
+        const all = scrobbles(page * 6);
+        hold(all);
+        const [from, until] = [all[page]!.at, all[page * 2 + 7]!.at];
+        const within = all.filter(({ at }) => at >= from && at < until);
+        const range = { from: from * 1000, until: until * 1000 };
+        const { plays, pages } = await sync(providerOf(standIn, name), accessOf("ada"), { ...polled, range });
+        const wanted = plays.filter(({ playedAt }) => playedAt >= range.from && playedAt < range.until);
+        expectSame(wanted.map(keyOf), inFile(within));
+        expect(pages).to.equal(2);
+      });
+
       it("say which second holds more of them than can be read", async () => {
         const at = START + 500;
         const crowd = Array.from({ length: page + 50 }, (_, n) => ({

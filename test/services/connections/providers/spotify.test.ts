@@ -89,6 +89,9 @@ describe("plays out of Spotify's Web API", () => {
     standIn.spotify.plays.set("ada", []);
     const { cursor, plays, pages } = await sync(spotify(), access, { cursor: { newest: START } });
     expect({ cursor, plays, pages }).to.deep.equal({ cursor: { newest: START }, plays: [], pages: 1 });
+    // Of an account that has never played anything: else the next page would tell of a gap since 1970.
+    const first = await sync(spotify(), access, { polledAt: START });
+    expect(first.cursor).to.deep.equal({ newest: START });
   });
 
   it("come with a fresh token when the old one is refused once, and need the user when that is too", async () => {
