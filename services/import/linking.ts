@@ -18,8 +18,11 @@ type Work = Pick<StepContext, "signal" | "heartbeat">;
 
 /** A few hundred kilobytes of names at once. */
 const KEYS_A_PAGE = 10_000;
-/** Sightings may lie this far apart: two of day precision, each with its range of 50 hours. */
-const REACH = "interval '5 days'";
+/**
+ * Sightings may be shown this far apart: one that was paused for a week began so long before the other that knows its end
+ * alone, and one that was found in a list began at any time since the list before, a fortnight back at most.
+ */
+const REACH = "interval '17 days'";
 
 /** Throws the signal's reason between two batches. */
 export async function linkImport(pool: Pool, importId: string, work: Work): Promise<Linked> {

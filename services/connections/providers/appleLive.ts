@@ -35,6 +35,8 @@ const BEFORE_FIRST_POLL: Verdict = {
 };
 /** A play that was under way at the poll before began at most so much earlier. */
 const LONGEST_TRACK_MS = 60 * 60 * 1000;
+/** Who has not looked for longer knows no more than that it was not yesterday; see REACH in services/import/linking.ts. */
+const FURTHEST_BACK_MS = 14 * 24 * 60 * 60 * 1000;
 const CATALOGUE_ID = /^\d{1,15}$/;
 
 export const appleLive: LiveFormat = {
@@ -76,7 +78,10 @@ function readPlay({ item, place, polledAt, since }: AppleRecord, startedAt: numb
   if (isRejected(album)) return album;
   const durationMs = lengthMs(attributes, "durationInMillis", 1);
   // Between two polls is all that is certain.
-  const startEarliest = since === null ? startedAt : since - (durationMs ?? LONGEST_TRACK_MS);
+  const startEarliest =
+    since === null
+      ? startedAt
+      : Math.max(since - (durationMs ?? LONGEST_TRACK_MS), polledAt - FURTHEST_BACK_MS);
   return {
     source: "apple-live",
     sourceKey: appleLiveKey({ polledAtMs: polledAt, songId, place }),

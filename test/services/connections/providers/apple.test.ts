@@ -123,6 +123,9 @@ describe("plays out of Apple Music's list", () => {
     };
     const attributes = { name: "Song", artistName: "Somebody" };
     expect(verdict({ id: "i.abc", attributes })).to.equal("play");
+    const seldom = { item: { id: "1", attributes }, place: 0, polledAt: FIRST, since: 0, startedAt: FIRST };
+    const judged = appleLive.judge(seldom, context);
+    expect(judged.verdict === "play" && FIRST - judged.play.startEarliest).to.equal(14 * 24 * 60 * MINUTE);
     expect(verdict({ attributes })).to.equal("missing_field");
     expect(verdict({ id: "1", attributes: { name: "Song" } })).to.equal("missing_field");
     expect(verdict({ id: "1" })).to.equal("malformed");

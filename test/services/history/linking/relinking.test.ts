@@ -193,6 +193,19 @@ describe("keeping links right", () => {
     expect(await catchUpLinks(all.pool)).to.deep.equal({ imports: 0, histories: 0 });
   });
 
+  it("finds both sightings of a play that was paused for a week, whichever comes first", async () => {
+    const records = loop(1, "Asleep").map((record) => ({
+      ...record,
+      offline_timestamp: START / 1000 + 3 * 60 - 7 * 24 * 60 * 60,
+    }));
+    const uploads = [records, accountDataOf(records)];
+    for (const order of [uploads, uploads.toReversed()]) {
+      await all.newUser();
+      for (const upload of order) await all.imported(upload);
+      expect(await all.links()).to.have.length(1);
+    }
+  });
+
   it("looks at the plays of a first import with one statement, and at none of one that was linked", async () => {
     const counter = await startStatementCounter(all.url);
     const database = createDatabase(databaseSettings(counter.url), {
