@@ -88,7 +88,7 @@ function makeReader(locale: string): ReadDate {
     const hour24 = hours.get(hourKey(period, Number(hour))) ?? (period === "" ? Number(hour) : NaN);
     const local = localTime([Number(year), monthIndex, Number(day), hour24, Number(minute), Number(second)]);
     if (local === null) return null;
-    const offsets = offsetsOf(zone.toUpperCase());
+    const offsets = offsetsOf(zone.toUpperCase(), locale);
     if (offsets === null) return { unknownZone: zone.toUpperCase() };
     return {
       atMs: local - offsets.likely * MINUTE_MS,

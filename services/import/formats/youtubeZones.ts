@@ -40,6 +40,8 @@ const FIXED: Readonly<Record<string, number>> = {
   TRT: 180,
   PKT: 300,
   WIB: 420,
+  WITA: 480,
+  WIT: 540,
   HKT: 480,
   SGT: 480,
   AWST: 480,
@@ -62,11 +64,17 @@ for (const [winter, summer, offset] of CHANGING) {
 // British winter time has the name of UTC's neighbour. IST: India, else Israel or an Irish summer.
 known.set("GMT", { likely: 0, smallest: 0, largest: HOUR });
 known.set("IST", { likely: 330, smallest: HOUR, largest: 330 });
+known.set("IDT", { likely: 3 * HOUR, smallest: 2 * HOUR, largest: 3 * HOUR });
 // Pages from before 2018 name no zone and are in UTC.
 known.set("", { likely: 0, smallest: 0, largest: 0 });
 
-/** `zone`: in capitals; empty when there is none. Null: not known. */
-export function offsetsOf(zone: string): Offsets | null {
+/** What an abbreviation means in pages of one language alone. */
+const OF_LANGUAGE: Readonly<Record<string, number>> = { "zh CST": 480 };
+
+/** `zone`: in capitals; empty when there is none. `locale`: of the page, as `Intl` writes it. Null: not known. */
+export function offsetsOf(zone: string, locale = ""): Offsets | null {
+  const ofLanguage = OF_LANGUAGE[`${locale.slice(0, 2)} ${zone}`];
+  if (ofLanguage !== undefined) return { likely: ofLanguage, smallest: ofLanguage, largest: ofLanguage };
   const named = known.get(zone);
   if (named !== undefined) return named;
   const [, sign, hours, minutes = "0"] = NUMBERED.exec(zone) ?? [];

@@ -140,6 +140,7 @@ describe("YouTube history as a web page", () => {
       "13 Oca 2024 18:16:16 TRT",
       "2024/01/14 0:16:16 JST",
       "2024年1月13日 GMT+8 23:16:16",
+      "2024年1月13日 CST 23:16:16",
       "2024. 1. 14. 오전 12:16:16 GMT+9",
     ])
       expect(new Date((await playOf(entry({ time }))).playedAt).toISOString(), time).to.equal(
