@@ -28,6 +28,8 @@ export interface ProviderSettings {
         readonly apiUrl: string;
         readonly accountsUrl: string;
         readonly tokenUrl: string;
+        /** From asking for an archive to the first question about it; later ones are further apart. */
+        readonly firstPollMs: number;
       }
     | undefined;
   readonly listenbrainz: { readonly url: string };
@@ -117,6 +119,7 @@ export const providerSchemas: Readonly<Record<string, Joi.Schema>> = {
   APPLE_KEY_ID: word(),
   APPLE_PRIVATE_KEY: formed(PRIVATE_KEY_FORM, isApplesKey),
   ...Object.fromEntries(Object.entries(BASE_URLS).map(([setting, url]) => [setting, baseUrl(url)])),
+  GOOGLE_FIRST_POLL_MS: whole(100, 60 * 60_000).default(5 * 60_000),
   PROVIDER_TIMEOUT_MS: whole(100, 600_000).default(10_000),
   PROVIDER_RESPONSE_MAX_BYTES: whole(1024, 1024 * MIB).default(16 * MIB),
   SYNC_PAGES_MAX: whole(1, 100_000).default(200),
@@ -163,6 +166,7 @@ export function providersOf(given: Given): ProviderSettings {
             apiUrl: url("GOOGLE_API_URL"),
             accountsUrl: url("GOOGLE_ACCOUNTS_URL"),
             tokenUrl: url("GOOGLE_TOKEN_URL"),
+            firstPollMs: Number(given("GOOGLE_FIRST_POLL_MS")),
           },
     listenbrainz: { url: url("LISTENBRAINZ_URL") },
     lastfm:

@@ -5,38 +5,53 @@ import type { ProviderResponse } from "../http/providerFetch.js";
 import { waitUntil } from "../http/retryAfter.js";
 
 /**
- * `too soon`: one archive a day; `until` (Unix milliseconds) and the id of the archive of that day where they are said.
- * `used up`: what the user allowed was for one archive.
+ * `under way`: what is asked for is being made. `too soon`: one archive a day, and `until` (Unix milliseconds) when that day
+ * is over. `used up`: what the user allowed was for one archive. `jobIds` are the archives that stand in the way, newest
+ * last; nobody need know of them yet, where a worker died before it could store what it had been told.
  */
 export type Refusal =
-  | { readonly kind: "too soon"; readonly until: number | null; readonly jobId: string | null }
-  | { readonly kind: "used up" };
+  | { readonly kind: "under way" | "used up"; readonly jobIds: readonly string[] }
+  | { readonly kind: "too soon"; readonly until: number | null; readonly jobIds: readonly string[] };
 
-const RATE_LIMIT = "RATE_LIMIT_EXCEEDED";
+const USED_UP = "RESOURCE_EXHAUSTED_ONE_TIME";
 const TOO_SOON = "RESOURCE_EXHAUSTED_TIME_BASED";
+/** Ids are UUIDs so far; a list of them comes as one text. */
+const JOB_IDS = /[\w-]{1,200}/g;
 
-/** Throws RateLimitedError for a 429 that is about requests; the others are about archives. */
+/** Throws RateLimitedError for a 429 that is about requests; those about archives say so by their reason. */
 export function quotaAsksToWait(answer: ProviderResponse): void {
   if (answer.status !== 429) return;
-  const isAboutArchives = errorIn(answer)?.["status"] === "RESOURCE_EXHAUSTED";
-  const isAboutRequests = detailsIn(answer).some(({ reason }) => reason === RATE_LIMIT);
-  if (isAboutArchives && !isAboutRequests && !answer.headers.has("retry-after")) return;
+  const isAboutArchives = detailsIn(answer).some(({ reason }) => reason === USED_UP || reason === TOO_SOON);
+  if (isAboutArchives && !answer.headers.has("retry-after")) return;
   throw new RateLimitedError(waitUntil(Object.fromEntries(answer.headers), Date.now()));
 }
 
 export function refusalIn(answer: ProviderResponse): Refusal | null {
   const status = errorIn(answer)?.["status"];
-  const said = detailsIn(answer).find(({ reason }) => reason === TOO_SOON);
-  if (status === "FAILED_PRECONDITION" || said !== undefined) {
-    const { timestamp_after_24hrs: after, previous_job_id: id } = asFields(said?.["metadata"]) ?? {};
-    const until = typeof after === "string" ? Date.parse(after) : NaN;
-    return {
-      kind: "too soon",
-      until: Number.isNaN(until) ? null : until,
-      jobId: typeof id === "string" ? id : null,
-    };
+  const details = detailsIn(answer);
+  const metadata = details.map((detail) => asFields(detail["metadata"]) ?? {});
+  const jobIds = metadata.flatMap((told) => [
+    ...idsIn(told["previous_job_ids"]),
+    ...idsIn(told["previous_job_id"]),
+    ...idsIn(told["job_id"]),
+  ]);
+  if (status === "ALREADY_EXISTS") return { kind: "under way", jobIds };
+  if (status === "FAILED_PRECONDITION" || details.some(({ reason }) => reason === TOO_SOON)) {
+    const times = metadata.map((told) => timeIn(told["timestamp_after_24hrs"]));
+    return { kind: "too soon", until: times.find((time) => time !== null) ?? null, jobIds };
   }
-  return status === "RESOURCE_EXHAUSTED" ? { kind: "used up" } : null;
+  return details.some(({ reason }) => reason === USED_UP) ? { kind: "used up", jobIds } : null;
+}
+
+/** Unix milliseconds of a time in an answer; null for anything else. */
+export function timeIn(value: unknown): number | null {
+  const time = typeof value === "string" ? Date.parse(value) : NaN;
+  return Number.isNaN(time) ? null : time;
+}
+
+function idsIn(value: unknown): readonly string[] {
+  const texts: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return texts.flatMap((text) => (typeof text === "string" ? (text.match(JOB_IDS) ?? []) : []));
 }
 
 function errorIn(answer: ProviderResponse): Fields | undefined {

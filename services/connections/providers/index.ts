@@ -48,7 +48,8 @@ export function providersOf(
     providers.push(appleProvider(access, callsTo("apple", identityOf(apple), deps)));
   }
   if (youtube !== undefined) {
-    const google = { apiUrl: youtube.apiUrl, download: createProviderDownload(boundsOf(settings)) };
+    const { apiUrl, firstPollMs } = youtube;
+    const google = { apiUrl, firstPollMs, download: createProviderDownload(boundsOf(settings)) };
     providers.push(youtubeProvider(google, callsTo("youtube", youtube.clientId, deps)));
   }
   return new Map(providers.map((provider) => [provider.provider, provider]));

@@ -7,39 +7,44 @@ import { ProviderError, ReauthNeededError } from "../errors.js";
 import type { ProviderDownload, ProviderResponse } from "../http/providerFetch.js";
 import { archiveOf } from "./archiveFiles.js";
 import { authorized, type Call, type Json, objectIn, wholeNumber } from "./calls.js";
-import { quotaAsksToWait, refusalIn } from "./googleErrors.js";
+import { quotaAsksToWait, refusalIn, timeIn } from "./googleErrors.js";
 import type { ArchiveProvider, ArchiveRequest, ArchiveStage } from "./types.js";
 
 const NAME = "Google";
 const RESOURCES = ["myactivity.youtube"];
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
-/** Google asks for 5 to 60 minutes between questions. */
-const FIRST_POLL_MS = 5 * MINUTE_MS;
+/** Google asks for 5 to 60 minutes between questions; the first pause is a setting. */
 const LONGEST_POLL_MS = 60 * MINUTE_MS;
 /** The same days are asked for again: plays of devices that were offline turn up late. */
 const OVERLAP_MS = 2 * DAY_MS;
+/** As often as Google allows. */
 const MOST_RETRIES = 3;
+/** Archives that Google may still name: it keeps them for two weeks, and makes one a day. */
+const REMEMBERED = 50;
 const JOB_ID = /^[\w-]{1,200}$/;
 
 interface Position {
   /** The archive that Google makes; null: none was asked for. */
   readonly jobId: string | null;
-  /** When it was asked for, and how often it was asked about since. */
-  readonly askedAt: number;
+  /** When it was asked for, null where only Google knows; and how often it was asked about since. */
+  readonly askedAt: number | null;
   readonly polls: number;
   /** How often Google was asked to try again. */
   readonly retries: number;
   /** When it was given up; null: it was not. */
   readonly failedAt: number | null;
-  /** Of the archive that was imported last, and when that was asked for; null: none yet. */
-  readonly lastJobId: string | null;
+  /** Archives that are done with: imported, failed or gone. The last of them is the newest. */
+  readonly doneJobIds: readonly string[];
+  /** When the archive that was imported last was asked for; null: none yet. */
   readonly knownUntil: number | null;
 }
 
 export interface GoogleAccess {
   readonly apiUrl: string;
   readonly download: ProviderDownload;
+  /** Milliseconds from asking for an archive to the first question about it; each pause after that is twice as long. */
+  readonly firstPollMs: number;
 }
 
 export function youtubeProvider(google: GoogleAccess, call: Call): ArchiveProvider {
@@ -67,46 +72,48 @@ class Stage {
   }
 
   async #initiate(): Promise<ArchiveStage> {
-    const { knownUntil, lastJobId } = this.position;
+    const { knownUntil } = this.position;
     const { polledAt } = this.request;
     const startTime =
       knownUntil === null ? {} : { startTime: new Date(knownUntil - OVERLAP_MS).toISOString() };
     const answer = await this.#ask("/v1/portabilityArchive:initiate", { resources: RESOURCES, ...startTime });
-    if (answer.status === 200) return this.#asked(objectIn(answer, NAME)["archiveJobId"]);
+    if (answer.status === 200) return this.#asked(objectIn(answer, NAME)["archiveJobId"], polledAt);
 
     const refusal = refusalIn(answer);
-    if (refusal?.kind === "too soon") {
-      // An archive that was asked for by a worker that then died: its id comes back this way.
-      if (refusal.jobId !== null && refusal.jobId !== lastJobId) return this.#asked(refusal.jobId);
-      return this.#wait(this.position, Math.max(refusal.until ?? polledAt + DAY_MS, polledAt));
-    }
-    if (refusal?.kind === "used up") {
+    if (refusal === null) throw refused(answer);
+    // One that was asked for by a worker that then died: its id comes back this way.
+    const lost = refusal.jobIds.findLast((id) => !this.position.doneJobIds.includes(id));
+    if (lost !== undefined) return this.#asked(lost, null);
+    if (refusal.kind === "used up") {
       await this.#ask("/v1/authorization:reset", {});
       throw new ReauthNeededError("Google allowed one archive only: the account has to be connected again");
     }
-    throw refused(answer);
+    const until = refusal.kind === "too soon" ? refusal.until : polledAt + LONGEST_POLL_MS;
+    return this.#wait(this.position, Math.max(until ?? polledAt + DAY_MS, polledAt));
   }
 
-  #asked(jobId: unknown): ArchiveStage {
+  #asked(jobId: unknown, askedAt: number | null): ArchiveStage {
     if (typeof jobId !== "string" || !JOB_ID.test(jobId)) {
       throw new ProviderError("Google did not say which archive it makes", false);
     }
-    const { polledAt } = this.request;
-    const fresh = { askedAt: polledAt, polls: 0, retries: 0, failedAt: null };
-    return this.#wait({ ...this.position, ...fresh, jobId }, polledAt + FIRST_POLL_MS);
+    const fresh = { askedAt, polls: 0, retries: 0, failedAt: null };
+    return this.#wait({ ...this.position, ...fresh, jobId }, this.request.polledAt + this.google.firstPollMs);
   }
 
   async #poll(jobId: string): Promise<ArchiveStage> {
     const answer = await this.#ask(`/v1/archiveJobs/${jobId}/portabilityArchiveState`);
     // Archives are kept for two weeks.
-    if (answer.status === 404) return this.#wait({ ...this.position, jobId: null }, this.request.polledAt);
+    if (answer.status === 404) {
+      const position = { ...this.position, jobId: null, doneJobIds: this.#doneWith(jobId) };
+      return this.#wait(position, this.request.polledAt);
+    }
     if (answer.status !== 200) throw refused(answer);
-    const { state, urls } = objectIn(answer, NAME);
+    const { state, urls, exportTime } = objectIn(answer, NAME);
     switch (state) {
       case "IN_PROGRESS":
         return this.#notYet();
       case "COMPLETE":
-        return this.#fetch(jobId, urls ?? []);
+        return this.#fetch(jobId, urls ?? [], timeIn(exportTime));
       case "FAILED":
       case "CANCELLED":
         return this.#again(jobId);
@@ -117,7 +124,7 @@ class Stage {
 
   #notYet(): ArchiveStage {
     const polls = this.position.polls + 1;
-    const pause = Math.min(FIRST_POLL_MS * 2 ** polls, LONGEST_POLL_MS);
+    const pause = Math.min(this.google.firstPollMs * 2 ** polls, LONGEST_POLL_MS);
     return this.#wait({ ...this.position, polls }, this.request.polledAt + pause);
   }
 
@@ -125,25 +132,29 @@ class Stage {
   async #again(jobId: string): Promise<ArchiveStage> {
     const { polledAt } = this.request;
     const { retries } = this.position;
+    const doneJobIds = this.#doneWith(jobId);
     if (retries < MOST_RETRIES) {
       const answer = await this.#ask(`/v1/archiveJobs/${jobId}:retry`, {});
       const next = answer.status === 200 ? objectIn(answer, NAME)["archiveJobId"] : undefined;
       if (typeof next === "string" && JOB_ID.test(next)) {
-        const position = { ...this.position, jobId: next, polls: 0, retries: retries + 1 };
-        return this.#wait(position, polledAt + FIRST_POLL_MS);
+        const position = { ...this.position, jobId: next, doneJobIds, polls: 0, retries: retries + 1 };
+        return this.#wait(position, polledAt + this.google.firstPollMs);
       }
     }
-    return this.#wait({ ...this.position, failedAt: polledAt }, polledAt);
+    return this.#wait({ ...this.position, doneJobIds, failedAt: polledAt }, polledAt);
   }
 
-  async #fetch(jobId: string, urls: unknown): Promise<ArchiveStage> {
+  /** @param exportedAt up to when the archive has what there is, as Google says; null when it does not */
+  async #fetch(jobId: string, urls: unknown, exportedAt: number | null): Promise<ArchiveStage> {
     if (!Array.isArray(urls) || !urls.every((url) => typeof url === "string")) {
       throw new ProviderError("Google answered with JSON of another shape than documented", false);
     }
+    const { askedAt } = this.position;
+    const times = [exportedAt, askedAt].filter((time) => time !== null);
     const cursor = cursorOf({
       ...positionOf(null),
-      lastJobId: jobId,
-      knownUntil: this.position.askedAt,
+      doneJobIds: this.#doneWith(jobId),
+      knownUntil: times.length === 0 ? this.position.knownUntil : Math.min(...times, this.request.polledAt),
     });
     if (urls.length === 0) return { cursor, next: { kind: "done" } };
     const { signal, store } = this.request;
@@ -156,6 +167,10 @@ class Stage {
     } finally {
       bytes.destroy();
     }
+  }
+
+  #doneWith(jobId: string): readonly string[] {
+    return [...this.position.doneJobIds, jobId].slice(-REMEMBERED);
   }
 
   /** @param body undefined: a question, nothing is changed by it */
@@ -184,17 +199,15 @@ function refused(answer: ProviderResponse): Error {
 const cursorOf = (position: Position): Json => ({ ...position });
 
 function positionOf(cursor: ArchiveRequest["cursor"]): Position {
-  const idIn = (name: string): string | null => {
-    const id = cursor?.[name];
-    return typeof id === "string" && JOB_ID.test(id) ? id : null;
-  };
+  const isId = (id: unknown): id is string => typeof id === "string" && JOB_ID.test(id);
+  const { jobId, doneJobIds } = cursor ?? {};
   return {
-    jobId: idIn("jobId"),
-    askedAt: wholeNumber(cursor?.["askedAt"]) ?? 0,
+    jobId: isId(jobId) ? jobId : null,
+    askedAt: wholeNumber(cursor?.["askedAt"]),
     polls: wholeNumber(cursor?.["polls"]) ?? 0,
     retries: wholeNumber(cursor?.["retries"]) ?? 0,
     failedAt: wholeNumber(cursor?.["failedAt"]),
-    lastJobId: idIn("lastJobId"),
+    doneJobIds: Array.isArray(doneJobIds) ? doneJobIds.filter(isId) : [],
     knownUntil: wholeNumber(cursor?.["knownUntil"]),
   };
 }

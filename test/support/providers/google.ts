@@ -7,11 +7,13 @@ import { OAuthStandIn } from "./oauth.js";
 export interface ArchiveJob {
   readonly account: string;
   readonly body: Record<string, unknown>;
+  /** As `Date` writes it. */
+  readonly askedAt: string;
   state: "IN_PROGRESS" | "COMPLETE" | "FAILED" | "CANCELLED";
 }
 
-const failure = (code: number, status: string, message: string) =>
-  json(code, { error: { code, status, message } });
+const failure = (code: number, status: string, message: string, details: readonly object[] = []) =>
+  json(code, { error: { code, status, message, details } });
 
 export class GoogleStandIn {
   readonly oauth = new OAuthStandIn({ authorize: "/o/oauth2/v2/auth", token: "/token", revoke: "/revoke" });
@@ -25,6 +27,7 @@ export class GoogleStandIn {
   /** Consent that was given once, and is used up with the first archive. */
   readonly spent = new Set<string>();
   oneTime = false;
+  now: () => Date = () => new Date();
 
   readonly handle = (exchange: Exchange): boolean => {
     const { url, response, method, body } = exchange;
@@ -53,13 +56,17 @@ export class GoogleStandIn {
 
   #initiate(account: string, body: string, { response }: Exchange): void {
     if (this.spent.has(account)) {
-      return failure(429, "RESOURCE_EXHAUSTED", "Quota exceeded for this resource")(response);
+      const reason = "RESOURCE_EXHAUSTED_ONE_TIME";
+      const previous_job_ids = [...this.jobs.keys()].join(",");
+      const details = [{ reason, metadata: { previous_job_ids } }];
+      return failure(429, "RESOURCE_EXHAUSTED", "Requested resources are exhausted", details)(response);
     }
     if (this.oneTime) this.spent.add(account);
     const archiveJobId = randomUUID();
     this.jobs.set(archiveJobId, {
       account,
       body: JSON.parse(body) as Record<string, unknown>,
+      askedAt: this.now().toISOString(),
       state: "IN_PROGRESS",
     });
     const accessType = this.oneTime ? "ACCESS_TYPE_ONE_TIME" : "ACCESS_TYPE_TIME_BASED";
@@ -75,7 +82,7 @@ export class GoogleStandIn {
     json(200, {
       name: `archiveJobs/${id}/portabilityArchiveState`,
       state: job.state,
-      ...(job.state === "COMPLETE" ? { urls, exportTime: new Date().toISOString() } : {}),
+      ...(job.state === "COMPLETE" ? { urls, exportTime: job.askedAt } : {}),
     })(response);
   }
 }

@@ -90,6 +90,7 @@ export class StandIn {
       GOOGLE_CLIENT_SECRET: "google-secret",
       LASTFM_API_KEY: this.lastfm.apiKey,
       APPLE_DEVELOPER_TOKEN: this.apple.developerToken,
+      GOOGLE_FIRST_POLL_MS: "300000",
       PROVIDER_TIMEOUT_MS: "5000",
       PROVIDER_RESPONSE_MAX_BYTES: String(16 * 1024 ** 2),
       SYNC_PAGES_MAX: "200",

@@ -46,6 +46,10 @@ const failure = (code: number, status: string, ...details: object[]) =>
   json(code, { error: { code, status, message: "…", details } });
 const tooSoon = (metadata: object) =>
   failure(429, "RESOURCE_EXHAUSTED", { reason: "RESOURCE_EXHAUSTED_TIME_BASED", metadata });
+const usedUp = (metadata: object) =>
+  failure(429, "RESOURCE_EXHAUSTED", { reason: "RESOURCE_EXHAUSTED_ONE_TIME", metadata });
+const underWay = (metadata: object) =>
+  failure(409, "ALREADY_EXISTS", { reason: "ALREADY_EXISTS_TIME_BASED", metadata });
 
 describe("YouTube's history through Data Portability", () => {
   let standIn: StandIn;
@@ -59,6 +63,9 @@ describe("YouTube's history through Data Portability", () => {
   beforeEach(() => {
     standIn.reset();
     standIn.google.polls = 0;
+    standIn.google.jobs.clear();
+    standIn.google.spent.clear();
+    standIn.google.now = () => new Date(NOW);
     standIn.google.files = [archive(1, 2)];
     stored = [];
   });
@@ -130,19 +137,48 @@ describe("YouTube's history through Data Portability", () => {
     expect((await stage(null)).next).to.deep.equal({ kind: "wait", until: NOW + 7 * 60 * MINUTE });
   });
 
-  it("finds the archive again that was asked for just before a crash, but not the one it has", async () => {
-    standIn.next(INITIATE, tooSoon({ previous_job_id: "job-1" }));
-    const found = await stage(null);
-    expect(found.cursor).to.include({ jobId: "job-1" });
-    standIn.next(INITIATE, tooSoon({ previous_job_id: "job-1" }));
-    const known = await stage({ lastJobId: "job-1", knownUntil: NOW });
+  it("finds the archive again that was asked for just before a crash, but none that it is done with", async () => {
+    const named = [
+      tooSoon({ previous_job_ids: "job-1,job-2" }),
+      tooSoon({ previous_job_ids: ["job-1", "job-2"] }),
+      usedUp({ previous_job_ids: "[job-1, job-2]" }),
+      underWay({ job_id: "job-2" }),
+    ];
+    for (const answer of named) {
+      standIn.next(INITIATE, answer);
+      const found = await stage({ doneJobIds: ["job-1"], knownUntil: 1 });
+      expect(found.cursor).to.include({ jobId: "job-2", askedAt: null });
+      expect(found.next).to.deep.equal({ kind: "wait", until: NOW + 5 * MINUTE });
+    }
+    standIn.next(INITIATE, tooSoon({ previous_job_ids: "job-1,job-2" }), underWay({}));
+    const known = await stage({ doneJobIds: ["job-1", "job-2"], knownUntil: 1 });
     expect(known.cursor).to.include({ jobId: null });
-    expect(known.next.kind).to.equal("wait");
+    expect(known.next).to.deep.equal({ kind: "wait", until: NOW + DAY });
+    expect((await stage(null)).next).to.deep.equal({ kind: "wait", until: NOW + 60 * MINUTE });
+    expect(standIn.google.resets).to.equal(0);
   });
 
-  it("needs the user again when they allowed one archive only", async () => {
-    standIn.google.spent.add("ada");
-    expect(await rejection(stage(null))).to.be.instanceOf(ReauthNeededError);
+  it("asks for what is missing from the moment on that an archive found again was asked for", async () => {
+    const complete = { state: "COMPLETE", urls: [`${standIn.origin}/archive/0`] };
+    const exportTime = new Date(NOW - DAY).toISOString();
+    for (const [told, knownUntil] of [
+      [{ exportTime }, NOW - DAY],
+      [{ exportTime: new Date(NOW + DAY).toISOString() }, NOW],
+      [{ exportTime: "soon" }, 1],
+    ] as const) {
+      standIn.next(STATE, json(200, { ...complete, ...told }));
+      const { cursor } = await stage({ jobId: "job-2", askedAt: null, doneJobIds: ["job-1"], knownUntil: 1 });
+      expect(cursor).to.deep.include({ jobId: null, doneJobIds: ["job-1", "job-2"], knownUntil });
+    }
+  });
+
+  it("needs the user again when they allowed one archive only, and it is in", async () => {
+    standIn.google.oneTime = true;
+    const { cursor } = await stage(null);
+    standIn.google.oneTime = false;
+    const { cursor: done, next } = await stage(cursor);
+    expect(next.kind).to.equal("upload");
+    expect(await rejection(stage(done))).to.be.instanceOf(ReauthNeededError);
     expect(standIn.google.resets).to.equal(1);
     standIn.next(INITIATE, failure(403, "PERMISSION_DENIED"));
     expect(await rejection(stage(null))).to.be.instanceOf(ReauthNeededError);
@@ -153,6 +189,7 @@ describe("YouTube's history through Data Portability", () => {
       tooMany("80000"),
       tooMany(),
       failure(429, "RESOURCE_EXHAUSTED", { reason: "RATE_LIMIT_EXCEEDED" }),
+      failure(429, "RESOURCE_EXHAUSTED"),
     ];
     for (const answer of limited) {
       standIn.next(INITIATE, answer);
@@ -178,7 +215,7 @@ describe("YouTube's history through Data Portability", () => {
 
   it("is asked for anew when Google has forgotten the archive", async () => {
     const { cursor, next } = await stage({ jobId: "long-gone", askedAt: 1 });
-    expect(cursor).to.include({ jobId: null });
+    expect(cursor).to.deep.include({ jobId: null, doneJobIds: ["long-gone"] });
     expect(next).to.deep.equal({ kind: "wait", until: NOW });
   });
 
