@@ -143,8 +143,8 @@ export class CsvScanner {
       const line = this.#line;
       this.#line += countOf(text, this.#newline ?? "\n", from, to);
       const last = cells.length - 1;
-      // With CRLF the CR is left over; a quoted cell loses it by itself.
-      if (this.#newline === "\n" && cells[last]?.endsWith("\r") === true)
+      // With CRLF the CR is left over, or two of them; a quoted cell loses them by itself.
+      while (this.#newline === "\n" && cells[last]?.endsWith("\r") === true)
         cells[last] = cells[last].slice(0, -1);
       const problem = isOpen ? this.#openQuote(line) : this.#cut(cells, isOver && to === text.length, text);
       if (problem !== null) {

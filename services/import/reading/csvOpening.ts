@@ -23,7 +23,7 @@ export const OPENING_BYTES = 64 * 1024;
  */
 export function csvOpenings(text: Buffer): CsvOpening[] {
   const latin = text.toString("latin1", 0, OPENING_BYTES);
-  const body = latin.startsWith(BOM) ? latin.slice(BOM.length) : latin;
+  const body = (latin.startsWith(BOM) ? latin.slice(BOM.length) : latin).replace(/^[\r\n]+/, "");
   const newline = newlineOf(body, true) ?? "\n";
   const end = endOfFirstLine(body);
   const line = end < 0 ? body : body.slice(0, end);
@@ -48,13 +48,17 @@ export function endOfFirstLine(text: string): number {
   return -1;
 }
 
-/** Null while it cannot be told. */
+/**
+ * Null while it cannot be told. Lines that were given CRLF twice, as CR CR LF, end at their LF like any; what is left of
+ * the CRs belongs to no cell.
+ */
 export function newlineOf(text: string, isOver: boolean): "\n" | "\r" | null {
-  const at = text.search(/[\r\n]/);
+  let at = text.search(/[\r\n]/);
   if (at < 0) return isOver ? "\n" : null;
-  if (text[at] === "\n") return "\n";
-  if (at + 1 === text.length) return isOver ? "\r" : null;
-  return text[at + 1] === "\n" ? "\n" : "\r";
+  const first = text[at];
+  while (text[at] === "\r") at += 1;
+  if (at === text.length) return isOver ? "\r" : null;
+  return first === "\n" || text[at] === "\n" ? "\n" : "\r";
 }
 
 export const utf8 = (latin: string): string => Buffer.from(latin, "latin1").toString("utf8");

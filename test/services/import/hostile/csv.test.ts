@@ -48,6 +48,11 @@ describe("hostile CSV, imported", () => {
     expect((await titlesOf(outcome.user)).at(-1)).to.equal("two\rlines");
   });
 
+  it("is accepted behind blank lines, and with lines whose CRLF was made of CRLF", async () => {
+    for (const text of [`\n\n${csv(...rows(3))}`, csv(...rows(3)).replaceAll("\n", "\r\r\n")])
+      expect(await run(text)).to.deep.include({ status: "completed", counts: [3, 3, 0, 0, 0], rows: 3 });
+  });
+
   it("keeps every row before a quote that never ends, names its line, and holds none of what follows", async () => {
     const lines = rows(10_000);
     lines[499] = row(499, { track: '"never ended' });

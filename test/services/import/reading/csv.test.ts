@@ -50,12 +50,12 @@ describe("CSV", () => {
     ]);
   });
 
-  it("may break lines with LF, CRLF or CR alone, and within quotes", async () => {
+  it("may break lines with LF, CRLF, CR alone or CRLF that was made of CRLF, and within quotes", async () => {
     const wanted = [
       { a: "1", b: "2\n3", c: "Bj\u00f6rk" },
       { a: "4", b: "5", c: "6" },
     ];
-    for (const line of ["\n", "\r\n", "\r"])
+    for (const line of ["\n", "\r\n", "\r", "\r\r\n"])
       expect(await values(`a,b,c${line}1,"2\n3",Bj\u00f6rk${line}4,5,6${line}`)).to.deep.equal(wanted);
     expect(await values('a,b,c\n1,"2\n3",Bj\u00f6rk\n4,5,6')).to.deep.equal(wanted);
   });
