@@ -1,8 +1,10 @@
 /** The whole of playlog on this machine: the servers, the schema, the api and the worker. */
 import { mkdirSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import pg from "pg";
 import { migrateToLatest } from "../db/migrate.js";
+import { compileService } from "./compile.js";
 import { type Stack, cacheFolder, startStack } from "./stack.js";
 import { SupervisedProcess } from "./supervisor.js";
 import { freePort } from "./system.mjs";
@@ -50,7 +52,10 @@ export async function startApp(
   makeHome(home);
   const withTemporal = env["IMPORT_QUEUE"] !== "bullmq";
   const bundling = withTemporal ? cachedWorkflowBundle(cacheFolder(env)) : Promise.resolve(undefined);
-  bundling.catch(() => undefined); // awaited below
+  const compiling = compileService();
+  for (const making of [bundling, compiling]) making.catch(() => undefined); // awaited below
+  const removeCompiled = (): Promise<void> =>
+    compiling.then((folder) => rm(folder, { recursive: true, force: true })).catch(() => undefined);
   const stack = await startStack({
     folder: serversOf(home),
     servers: withTemporal ? ["postgres", "redis", "temporal"] : ["postgres", "redis"],
@@ -59,6 +64,9 @@ export async function startApp(
     env,
     note,
     signal,
+  }).catch(async (error: unknown) => {
+    await removeCompiled();
+    throw error;
   });
   const processes: SupervisedProcess[] = [];
   const graceMs = Number(env["SHUTDOWN_GRACE_MS"] || GRACE_MS);
@@ -66,11 +74,13 @@ export async function startApp(
   const stop = async (): Promise<void> => {
     await Promise.all(processes.map((one) => one.stop(killAfterMs)));
     await stack.stop();
+    await removeCompiled();
   };
   try {
     const databaseUrl = await playlogDatabase(stack);
     await migrateToLatest(databaseUrl);
     const bundle = await bundling;
+    const compiled = await compiling;
     signal.throwIfAborted();
     const settings: Environment = {
       LOG_FORMAT: "pretty",
@@ -94,6 +104,7 @@ export async function startApp(
       const options = {
         name,
         entry,
+        compiled,
         env: { ...settings, ...more },
         nodeOptions,
         logFolder: path.join(home, "logs"),

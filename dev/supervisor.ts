@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { compiledIn } from "./compile.js";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
 const READY_TIMEOUT_MS = 60_000;
@@ -18,6 +19,8 @@ export interface SupervisedOptions {
   readonly name: string;
   /** From the root of the repository. */
   readonly entry: string;
+  /** What `compileService` made; without it the process compiles on the way. */
+  readonly compiled?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly logFolder: string;
   /** For Node itself, such as the bound of its heap. */
@@ -108,10 +111,11 @@ export class SupervisedProcess {
   #fork(): ChildProcess {
     const log = openSync(this.logFile, logSize(this.logFile) > LOG_LIMIT_BYTES ? "w" : "a");
     try {
-      return fork(path.join(ROOT, this.#options.entry), [], {
+      const { entry, compiled, env, nodeOptions = [] } = this.#options;
+      return fork(compiled === undefined ? path.join(ROOT, entry) : compiledIn(compiled, entry), [], {
         cwd: ROOT,
-        env: { ...this.#options.env },
-        execArgv: [...(this.#options.nodeOptions ?? []), "--import", "tsx", "--import", GUARD],
+        env: { ...env },
+        execArgv: [...nodeOptions, ...(compiled === undefined ? ["--import", "tsx"] : []), "--import", GUARD],
         detached: true,
         stdio: ["ignore", log, log, "ipc"],
       });

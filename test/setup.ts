@@ -4,9 +4,9 @@
  * create databases.
  */
 import { rm } from "node:fs/promises";
+import { compileService } from "../dev/compile.js";
 import { type Stack, cacheFolder, startStack } from "../dev/stack.js";
 import { cachedWorkflowBundle } from "../dev/workflowBundle.js";
-import { compileService } from "./support/compiled.js";
 
 let stack: Stack | undefined;
 let compiled: string | undefined;

@@ -1,8 +1,9 @@
 /** `npm run bench -- NAME [arguments]`: bench/NAME.ts on servers of its own that flush to disk like real ones. */
 import { existsSync } from "node:fs";
-import { readdir } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import { compileService } from "../compile.js";
 import { onEnding } from "../endings.js";
 import { cacheFolder, startStack } from "../stack.js";
 import { cachedWorkflowBundle } from "../workflowBundle.js";
@@ -18,6 +19,7 @@ export async function run([name, ...args]: readonly string[]): Promise<void> {
     );
   }
   const bundle = await cachedWorkflowBundle(cacheFolder(process.env));
+  const compiled = await compileService();
   const stack = await startStack({ fsync: true, env: process.env, note: (text) => console.error(text) });
   const ending = onEnding(() => void stack.stop().then(() => process.exit(130)));
   try {
@@ -25,11 +27,13 @@ export async function run([name, ...args]: readonly string[]): Promise<void> {
     process.env["REDIS_URL"] = stack.redisUrl;
     process.env["TEMPORAL_ADDRESS"] = stack.temporalAddress;
     process.env["PLAYLOG_STACK_FOLDER"] = stack.folder;
+    process.env["PLAYLOG_TEST_COMPILED"] = compiled;
     if (bundle !== undefined) process.env["PLAYLOG_WORKFLOW_BUNDLE"] = bundle;
     const bench = (await import(pathToFileURL(file).href)) as { run(args: readonly string[]): Promise<void> };
     await bench.run(args);
   } finally {
     ending.ignore();
     await stack.stop();
+    await rm(compiled, { recursive: true, force: true });
   }
 }

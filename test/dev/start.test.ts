@@ -37,8 +37,8 @@ describe("npm start", function () {
     expect((await home.post("/auth/register", account)).status).to.equal(201);
 
     for (const [name, entry] of [
-      ["api", "api/server.ts"],
-      ["worker", "activities/worker.ts"],
+      ["api", "api/server.js"],
+      ["worker", "activities/worker.js"],
     ] as const) {
       process.kill(pidOf(entry), "SIGKILL");
       await eventually(`${name} is back`, () => run.output().includes(`${name} is back`), 30_000);

@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { rmSync } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
+import { compiledIn, compileService } from "../../../dev/compile.js";
 import { readRecord } from "../../../dev/home.mjs";
-import { compileService } from "../../../test/support/compiled.js";
 import { cpuSeconds } from "../meter.js";
 import type { LoadOrder, LoadReport } from "./load.js";
 
@@ -35,7 +35,7 @@ export async function startProgram(
   env: Readonly<Record<string, string>>,
   execArgv: readonly string[] = [],
 ): Promise<Program> {
-  const child = fork(path.join(await compiledFolder(), entry.replace(/\.ts$/, ".js")), {
+  const child = fork(compiledIn(await compiledFolder(), entry), {
     cwd: ROOT,
     env: { ...process.env, NODE_ENV: "production", ...env },
     execArgv: [...execArgv],
