@@ -3,6 +3,7 @@
  * before 2017 have no Event Type and are plays. Files since 2022 name no artist; other files of the same export do, and
  * the play's context says so. Rows that are one listen become one play, see appleSegments.ts.
  */
+import { ownText } from "../../../utils/ownText.js";
 import { countsAsListen } from "../../history/listenRule.js";
 import { appleExportKey } from "../../history/sourceKey.js";
 import type { FormatSample, ImportFormat, JudgeRecord, Play, Verdict } from "../types.js";
@@ -177,7 +178,10 @@ function timeOfRow(
 
 const positive = (value: number | null): number | null => (value !== null && value > 0 ? value : null);
 
-/** `listen` is undefined where nothing is known of the other rows: the row stands for itself. */
+/**
+ * `listen` is undefined where nothing is known of the other rows: the row stands for itself. All texts are its own: views of
+ * the file would hold ten megabytes of it with each batch of plays.
+ */
 function playOf(
   row: ActivityRow,
   fields: Fields,
@@ -207,9 +211,9 @@ function playOf(
     msPlayed,
     durationMs,
     counted: countsAsListen({ msPlayed, durationMs }),
-    title,
-    artist: row.artist ?? inferred?.artist ?? UNKNOWN_ARTIST,
-    album,
+    title: ownText(title),
+    artist: row.artist === null ? (inferred?.artist ?? UNKNOWN_ARTIST) : ownText(row.artist),
+    album: album === null ? null : ownText(album),
     trackId: null,
     context: contextOf({
       ...readContext(fields, reasonEnd),
@@ -225,8 +229,10 @@ function readContext(fields: Fields, reasonEnd: string): NonNullable<Play["conte
   const platform = contextText(fields, "Source Type");
   const reason = contextText({ reasonEnd }, "reasonEnd");
   return {
-    ...(platform === undefined || textIfAny(fields, "Source Type") === null ? {} : { platform }),
-    ...(reason === undefined ? {} : { reasonEnd: reason }),
+    ...(platform === undefined || textIfAny(fields, "Source Type") === null
+      ? {}
+      : { platform: ownText(platform) }),
+    ...(reason === undefined ? {} : { reasonEnd: ownText(reason) }),
     ...(reasonEnd.startsWith("TRACK_SKIPPED") ? { skipped: true } : {}),
     ...(offline === undefined ? {} : { offline }),
     ...(shuffle === "SHUFFLE_ON" ? { shuffle: true } : shuffle === "SHUFFLE_OFF" ? { shuffle: false } : {}),
