@@ -42,16 +42,21 @@ export async function createImportWorker(options: ImportWorkerOptions): Promise<
 }
 
 export type SyncWorkersOptions = Omit<ImportWorkerOptions, "activities" | "workflowBundle"> & {
-  readonly activities: SyncActivities;
+  readonly activities: SyncActivities & SyncEndings;
 };
+
+/** Of an import's activities those that end a sync. */
+type SyncEndings = Pick<ImportActivities, "linkPlays" | "finish">;
 
 /** One for each lane, with slots of its own: see `syncTaskQueue`. In Temporal whatever waits there waits, and takes up nothing. */
 export async function createSyncWorkers(options: SyncWorkersOptions): Promise<Worker[]> {
   const syncStep: SyncActivities["syncStep"] = (run) => options.activities.syncStep(run);
   const openSync: SyncActivities["openSync"] = (due) => options.activities.openSync(due);
+  const linkPlays: SyncEndings["linkPlays"] = (run) => options.activities.linkPlays(run);
+  const finish: SyncEndings["finish"] = (ended) => options.activities.finish(ended);
   const lanes = [
     ...CONNECTION_PROVIDERS.map((lane) => ({ lane, activities: { syncStep }, slots: SYNC_SLOTS })),
-    { lane: DUE_LANE, activities: { openSync }, slots: DUE_SLOTS },
+    { lane: DUE_LANE, activities: { openSync, linkPlays, finish }, slots: DUE_SLOTS },
   ];
   return Promise.all(
     lanes.map(({ lane, activities, slots }) =>

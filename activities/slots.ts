@@ -13,11 +13,11 @@ export const ACTIVITY_SLOTS = 3;
  */
 export const SYNC_SLOTS = 3;
 
-/** What is opened at once because schedules are due: each time one short transaction. */
-export const DUE_SLOTS = 2;
+/** Syncs that are opened at once because schedules are due, or ended: as a rule one short transaction each. */
+export const DUE_SLOTS = 3;
 
 /**
- * For the steps of imports, and two for what the worker does beside them. A step of a sync has a connection for as long as
- * it writes; only where it renews its access, also while the provider answers.
+ * For the steps of imports, for how syncs begin and end, and two for what the worker does beside them. A step of a sync has
+ * a connection for as long as it writes; only where it renews its access, also while the provider answers.
  */
-export const CONNECTIONS = 2 * ACTIVITY_SLOTS + 2 + SYNC_SLOTS * OAUTH_PROVIDERS.length;
+export const CONNECTIONS = 2 * ACTIVITY_SLOTS + DUE_SLOTS + 2 + SYNC_SLOTS * OAUTH_PROVIDERS.length;

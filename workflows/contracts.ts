@@ -31,7 +31,7 @@ export const syncScheduleId = (connectionId: string): string => `sync-${connecti
  */
 export const syncTaskQueue = (taskQueue: string, lane: string): string => `${taskQueue}-sync-${lane}`;
 
-/** Of what schedules ask for when they are due. */
+/** Of how syncs begin, when their schedules are due, and how they end: no import is waited for. */
 export const DUE_LANE = "due";
 
 /** One run of one job, as every activity of it is addressed. */

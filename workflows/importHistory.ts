@@ -16,7 +16,7 @@ import {
   setHandler,
   workflowInfo,
 } from "@temporalio/workflow";
-import { STATE_QUERY } from "./contracts.js";
+import { DUE_LANE, STATE_QUERY, syncTaskQueue } from "./contracts.js";
 import type {
   FinishedImport,
   ImportActivities,
@@ -40,7 +40,7 @@ const PARTS_PER_RUN = 500;
 export async function importHistory(input: ImportHistoryInput): Promise<FinishedImport> {
   const { importId, attempt } = input;
   const run = { importId, attempt };
-  const acts = activitiesFor(input.heartbeatTimeoutMs);
+  const acts = activitiesFor(input);
   const pausing = listenForPauses(run, acts);
 
   let phase: ImportPhase = "queued";
@@ -248,7 +248,12 @@ const afterLostWorker = {
 } as const;
 
 /** Never an execution timeout anywhere: it would end the workflow without its clean-up. */
-function activitiesFor(heartbeatTimeoutMs: number) {
+function activitiesFor({
+  heartbeatTimeoutMs,
+  syncLane,
+}: Pick<ImportHistoryInput, "heartbeatTimeoutMs" | "syncLane">) {
+  const ending =
+    syncLane === undefined ? {} : { taskQueue: syncTaskQueue(workflowInfo().taskQueue, DUE_LANE) };
   const partOptions = {
     startToCloseTimeout: "60 minutes",
     heartbeatTimeout: heartbeatTimeoutMs,
@@ -256,19 +261,22 @@ function activitiesFor(heartbeatTimeoutMs: number) {
     retry: afterLostWorker,
   } as const;
   const { importPart } = proxyActivities<Pick<ImportActivities, "importPart">>(partOptions);
-  const { prepare, linkPlays } = proxyActivities<Pick<ImportActivities, "prepare" | "linkPlays">>({
+  const longStep = {
     startToCloseTimeout: "15 minutes",
     heartbeatTimeout: heartbeatTimeoutMs,
     scheduleToCloseTimeout: "24 hours",
     retry: afterLostWorker,
-  });
+  } as const;
+  const { prepare } = proxyActivities<Pick<ImportActivities, "prepare">>(longStep);
+  const { linkPlays } = proxyActivities<Pick<ImportActivities, "linkPlays">>({ ...longStep, ...ending });
   const shortStep = {
     startToCloseTimeout: "60 seconds",
     retry: afterLostWorker,
   } as const;
-  const { openParts, failPart, finish } = proxyActivities<
-    Pick<ImportActivities, "openParts" | "failPart" | "finish">
-  >({ ...shortStep, scheduleToCloseTimeout: "24 hours" });
+  const boundedStep = { ...shortStep, scheduleToCloseTimeout: "24 hours" } as const;
+  const { openParts, failPart } =
+    proxyActivities<Pick<ImportActivities, "openParts" | "failPart">>(boundedStep);
+  const { finish } = proxyActivities<Pick<ImportActivities, "finish">>({ ...boundedStep, ...ending });
   // What is paused must not fail of waiting.
   const { park, unpark } = proxyActivities<Pick<ImportActivities, "park" | "unpark">>(shortStep);
   return { prepare, importPart, partOptions, openParts, failPart, linkPlays, finish, park, unpark };

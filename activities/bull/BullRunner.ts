@@ -36,6 +36,7 @@ interface RunFields {
   readonly importId?: string;
   readonly attempt?: number;
   readonly userId?: string;
+  readonly jobKind?: string;
   readonly connectionId?: string | null | undefined;
 }
 
@@ -173,6 +174,7 @@ export class BullRunner {
   #toolsFor(work: RunFields, control: RunControl): RunTools {
     const { steps, syncs, parallelParts } = this.options;
     const { importId, attempt, userId, connectionId } = work;
+    const endLane = work.jobKind === "sync" ? "sync ends" : "imports";
     const patienceMs = work.kind === "due" ? DUE_PATIENCE_MS : PATIENCE_MS;
     const fields =
       importId === undefined ? { userId, connectionId: connectionId ?? undefined } : { importId, attempt };
@@ -208,7 +210,7 @@ export class BullRunner {
         }),
       tryStep: async (name, step) => {
         try {
-          await call(name, step, { lane: "imports", patienceMs: -1, signal: control.hardSignal });
+          await call(name, step, { lane: endLane, patienceMs: -1, signal: control.hardSignal });
         } catch (error) {
           if (error instanceof RunStopped) throw error;
         }

@@ -13,7 +13,7 @@ import { ALARMING_ATTEMPT, describeFailure, isFinal, pauseAfter } from "../retry
 import { ACTIVITY_SLOTS, SYNC_SLOTS } from "../slots.js";
 import { RunStopped } from "./RunControl.js";
 
-/** Steps that work long, or wait: those of imports together, those of syncs by provider. */
+/** Of steps that work long, or wait: those of imports together, those of syncs by provider; `sync ends` link their plays. */
 export type Lane = "imports" | `sync ${string}`;
 
 export interface StepCallerOptions {

@@ -1,7 +1,7 @@
 /** A provider that hangs, and everybody else's work meanwhile: with the worker's own process, on each queue. */
 import type { ServerResponse } from "node:http";
 import { expect } from "chai";
-import { SYNC_SLOTS } from "../../activities/slots.js";
+import { ACTIVITY_SLOTS, SYNC_SLOTS } from "../../activities/slots.js";
 import { openSync } from "../../services/connections/syncing/openSync.js";
 import { insertConnection } from "../services/connections/syncBench.js";
 import { json, plays, quietLog } from "../services/import/importing.js";
@@ -76,6 +76,34 @@ for (const queueName of ["Temporal", "BullMQ"]) {
       standIn.always("/1/user/", answer(200, EMPTY));
       for (const response of held) answer(200, EMPTY)(response);
       for (const id of hanging) expect((await real.settled(user, id)).status).to.equal("completed");
+    });
+
+    it("lets syncs end while as many imports as there may be are under way", async () => {
+      const { pool } = db.database;
+      const holder = await pool.connect();
+      const busy = await insertUser(pool);
+      try {
+        await holder.query("select pg_advisory_lock(hashtextextended('playlog user ' || $1::text, 0))", [
+          busy,
+        ]);
+        const held: string[] = [];
+        for (let n = 0; n < ACTIVITY_SLOTS; n += 1)
+          held.push((await real.accept(busy, json(plays(20, 20 * n)))).id);
+        await until("they have all turns", async () => {
+          const waiting = await pool.query(
+            "select from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())",
+          );
+          return waiting.rows.length >= ACTIVITY_SLOTS;
+        });
+        const sync = await opened("lastfm");
+        expect((await real.settled(user, sync)).status).to.equal("completed");
+        expect(await open(held)).to.equal(ACTIVITY_SLOTS);
+        await holder.query("select pg_advisory_unlock_all()");
+        for (const id of held) expect((await real.settled(busy, id)).status).to.equal("completed");
+      } finally {
+        await holder.query("select pg_advisory_unlock_all()");
+        holder.release();
+      }
     });
   });
 }

@@ -158,14 +158,17 @@ export async function createWorkflowBench(): Promise<WorkflowBench> {
   const erases = new Map<string, EraseScript>();
   const startWorker = async () => {
     const shared = { connection: native, maxHeartbeatThrottleInterval: 50 };
+    const imports = scriptedActivities(scripts);
     const syncs = scriptedSyncs(scripts);
     const syncStep: SyncActivities["syncStep"] = (run) => syncs.syncStep(run);
     const openSync: SyncActivities["openSync"] = (due) => syncs.openSync(due);
+    const linkPlays: ImportActivities["linkPlays"] = (run) => imports.linkPlays(run);
+    const finish: ImportActivities["finish"] = (ended) => imports.finish(ended);
     const workers = await Promise.all([
       Worker.create({
         ...shared,
         taskQueue,
-        activities: { ...scriptedActivities(scripts), ...scriptedErases(erases) },
+        activities: { ...imports, ...scriptedErases(erases) },
         workflowBundle: { codePath: workflowBundle },
         stickyQueueScheduleToStartTimeout: STICKY_MS,
       }),
@@ -174,7 +177,11 @@ export async function createWorkflowBench(): Promise<WorkflowBench> {
         taskQueue: syncTaskQueue(taskQueue, SYNC_LANE),
         activities: { syncStep },
       }),
-      Worker.create({ ...shared, taskQueue: syncTaskQueue(taskQueue, DUE_LANE), activities: { openSync } }),
+      Worker.create({
+        ...shared,
+        taskQueue: syncTaskQueue(taskQueue, DUE_LANE),
+        activities: { openSync, linkPlays, finish },
+      }),
     ]);
     return { workers, running: Promise.all(workers.map((worker) => worker.run())) };
   };
