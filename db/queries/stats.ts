@@ -3,7 +3,7 @@
  * from sums that were made before (statsRollups.ts).
  */
 import type pg from "pg";
-import { NOT_INCOGNITO } from "./listeningHistory.js";
+import { NOT_INCOGNITO } from "./listenFilters.js";
 
 /** The plays that a statistic is about: all that count of one user, `from <= played_at < until`. */
 export interface StatsSelection {

@@ -4,7 +4,7 @@
  */
 import type { ClientBase } from "pg";
 import type pg from "pg";
-import { NOT_INCOGNITO } from "./listeningHistory.js";
+import { NOT_INCOGNITO } from "./listenFilters.js";
 import { type Grain, KEYS, type TopKind } from "./stats.js";
 import { ALL_TIME } from "./statsRollups.js";
 

@@ -1,12 +1,12 @@
 /** Reading a listening history: the caller's own, or another one that its owner has made public. */
 import type pg from "pg";
 import { accountOf, CATALOGUE, historyOf } from "../../db/queries/cacheVersions.js";
+import type { ListenFilters } from "../../db/queries/listenFilters.js";
 import {
   isHistoryPublic,
   type FoundListen,
   listenById,
   listenPage,
-  type ListenFilters,
   type ListenPosition,
   listenTotal,
   TOTAL_MAX,

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import type pg from "pg";
+import type { ListenFilters } from "../../../db/queries/listenFilters.js";
 import {
-  type ListenFilters,
   listenPage,
   listenPageStatement,
   type ListenPosition,
