@@ -9,7 +9,7 @@ import type { Logger } from "../utils/logger.js";
 
 const BEAT_MS = 1000;
 /** A beat that was sent longer ago than this proves nothing: somebody may have committed since. */
-export const SILENCE_MS = 3000;
+const SILENCE_MS = 3000;
 const MAX_RECONNECT_MS = 2000;
 
 export interface Subscription {

@@ -87,7 +87,7 @@ function describeError(error: Error, depth: number): LogFields {
 }
 
 /** A copy of `value` that may be logged. Exported for tests and for other writers of diagnostics. */
-export function redact(value: unknown, depth = 0): unknown {
+function redact(value: unknown, depth = 0): unknown {
   if (typeof value === "string") return cleanText(value);
   if (typeof value === "bigint") return value.toString();
   if (typeof value !== "object" || value === null) return value;

@@ -14,7 +14,7 @@ export interface ArrivalLimits {
 
 const SAMPLES_PER_WINDOW = 10;
 
-export const incompleteBody = (): ValidationError => {
+const incompleteBody = (): ValidationError => {
   const message = "The connection was closed before the whole body had arrived";
   return new ValidationError(message, [{ path: "", code: "incomplete_body", message }], "incomplete_body");
 };

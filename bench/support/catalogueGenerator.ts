@@ -42,7 +42,7 @@ const MOST_PLAYS = 1_000_000;
 const PIECE_ROWS = 2000;
 const COMMON = 100;
 /** 1 is the artist that every database has. */
-export const FIRST_ARTIST_ID = 2;
+const FIRST_ARTIST_ID = 2;
 
 export function makeCatalogue(options: CatalogueOptions): MadeCatalogue {
   const { tracks, artists: artistCount = Math.ceil(tracks / 5), vocabulary = 139_000, seed = 1 } = options;

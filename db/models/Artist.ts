@@ -3,9 +3,6 @@ import { Album } from "./Album.js";
 import { BaseModel } from "./BaseModel.js";
 import { Track } from "./Track.js";
 
-/** Key of the reserved artist that holds plays whose source names none; made by the migrations. */
-export const UNKNOWN_ARTIST_KEY = "[unknown]";
-
 /** Shared catalogue. An artist is its normalised name. */
 export class Artist extends BaseModel {
   static override readonly tableName = "artists";

@@ -73,7 +73,7 @@ export interface TrackDetail {
 }
 
 /** More than any artist has albums, or any album tracks; under the reserved artist there may be any number. */
-export const DISCOGRAPHY_MAX = 1000;
+const DISCOGRAPHY_MAX = 1000;
 const TOP_TRACKS = 10;
 const TRACK_ALBUMS_MAX = 100;
 

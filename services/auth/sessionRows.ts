@@ -5,7 +5,7 @@ import type { UserRole } from "../../db/models/enums.js";
 import { uuidv7 } from "../../utils/uuid.js";
 
 /** However often it is refreshed, a session ends after this. */
-export const ABSOLUTE_DAYS = 90;
+const ABSOLUTE_DAYS = 90;
 /** A session that nobody refreshed for so long has ended. */
 export const IDLE_DAYS = 30;
 /** The one that was not used for longest ends when another begins. */

@@ -159,7 +159,7 @@ async function changeTrackIds(
 }
 
 /** Their coarse keys have the artist's name in them. */
-export async function rekeyTracks(client: ClientBase, artistId: number, name: string): Promise<void> {
+async function rekeyTracks(client: ClientBase, artistId: number, name: string): Promise<void> {
   const { rows } = await client.query<{ id: number; title: string }>(
     "select id, title from tracks where artist_id = $1 order by id",
     [artistId],

@@ -16,7 +16,7 @@ const COUNTING_TIMEOUT_MS = 10 * 60_000;
 const ROWS_AT_ONCE = 2000;
 /** Passes take no more than one part in so many of a processor. */
 const REST = 50;
-export const LEAST_PAUSE_MS = 30_000;
+const LEAST_PAUSE_MS = 30_000;
 /** A pass waits for the end of running imports, which move most of the numbers, but no longer than this. */
 const IMPORTS_WAIT_MS = 5 * 60_000;
 

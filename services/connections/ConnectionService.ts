@@ -60,7 +60,7 @@ export interface SyncWish {
 /** Of all that is asked of a provider while a client waits. */
 const LONGEST_ANSWER_MS = 5000;
 
-export const noSuchConnection = (): NotFoundError => new NotFoundError("There is no such connection");
+const noSuchConnection = (): NotFoundError => new NotFoundError("There is no such connection");
 
 export class ConnectionService {
   constructor(private readonly deps: ConnectionServiceDependencies) {}

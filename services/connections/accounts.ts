@@ -9,7 +9,7 @@ import type { IdentifiedAccount } from "./providers/types.js";
 import type { TokenVault } from "./vault.js";
 
 /** Of one user. */
-export const MAX_CONNECTIONS = 50;
+const MAX_CONNECTIONS = 50;
 
 /**
  * How often a new connection is synced, in minutes. Spotify tells the last 50 plays only, which may be less than half an hour;

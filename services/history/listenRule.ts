@@ -1,7 +1,7 @@
-/** What counts as a listen: a pure function of one row, so that lists and totals of one user never depend on another's. */
-
-/** Raise it when `countsAsListen` could answer differently for any row; stored rows are then recomputed. */
-export const LISTEN_RULE_VERSION = 1;
+/**
+ * What counts as a listen: a pure function of one row, so that lists and totals of one user never depend on another's. Rows
+ * keep the answer (`counted`): whoever changes the rule counts the stored ones anew in a migration.
+ */
 
 const LONG_ENOUGH_MS = 240_000;
 const SHORTEST_TRACK_MS = 30_000;

@@ -1,7 +1,7 @@
 /** Families of sources, and the groups that filters take for all families of one provider. */
 import { PLAY_SOURCES, type PlaySource } from "../import/types.js";
 
-export const SOURCE_GROUPS = ["spotify", "apple", "youtube"] as const;
+const SOURCE_GROUPS = ["spotify", "apple", "youtube"] as const;
 export type SourceGroup = (typeof SOURCE_GROUPS)[number];
 
 /** What a filter by source takes. */

@@ -89,7 +89,7 @@ async function look(entry: UploadEntry, wanted: string | null, signal: AbortSign
 const NOT_OURS: ReadonlySet<ImportErrorCode> = new Set(["unrecognised_format", "empty_file"]);
 
 /** A source is named by its family or by its provider: `spotify` is every `spotify-...`. */
-export const matchesSource = (family: string, wanted: string): boolean =>
+const matchesSource = (family: string, wanted: string): boolean =>
   family === wanted || family.startsWith(`${wanted}-`);
 
 /** True when some format that is built reads this source, so that asking for it can be met at all. */

@@ -81,7 +81,7 @@ function validatorOf(place: string): ValidateFunction {
 }
 
 /** What about the answer is not as the document says; null when it is, or when there is no such operation. */
-export function breach({ method, path, status, contentType, body }: Exchange): string | null {
+function breach({ method, path, status, contentType, body }: Exchange): string | null {
   const route = routeOf(path);
   const operation = route?.operations[method.toLowerCase()];
   if (route === undefined || operation === undefined) return null;

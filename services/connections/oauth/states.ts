@@ -9,7 +9,7 @@ import { UnauthorizedError } from "../../../utils/errors.js";
 import type { TokenVault } from "../vault.js";
 import type { OAuthClient } from "./clients.js";
 
-export const STATE_MINUTES = 10;
+const STATE_MINUTES = 10;
 /** Of one user at the same time; the oldest gives way. */
 const MAX_OPEN = 10;
 const RANDOM_BYTES = 32;

@@ -17,7 +17,7 @@ const TWO_TO_32 = 2 ** 32;
 const JSONB_VERSION = 1;
 
 /** A value that its column cannot hold. The code is what the server would have said. */
-export class ValueRefusedError extends Error {
+class ValueRefusedError extends Error {
   readonly code = "22003";
 }
 

@@ -11,7 +11,7 @@ export type CopyValue = string | number | boolean | null;
 const ESCAPES: Readonly<Record<string, string>> = { "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
 /** One value as COPY text expects it. */
-export function copyValue(value: CopyValue): string {
+function copyValue(value: CopyValue): string {
   if (value === null) return "\\N";
   if (typeof value === "boolean") return value ? "t" : "f";
   if (typeof value === "number") return String(value);

@@ -4,7 +4,7 @@ import type { JudgedBatch, RejectedRecord, SkippedRecord } from "./batch.js";
 import { copyInto, copyRow } from "./copyText.js";
 
 /** Skipped rows beyond this many of a job are kept as position and reason only. */
-export const SKIPPED_ROWS_KEPT = 100_000;
+const SKIPPED_ROWS_KEPT = 100_000;
 
 /** Writes every rejected record of the batch, and skipped ones while the job has kept few enough. */
 export async function keepRows(client: PoolClient, batch: JudgedBatch): Promise<void> {

@@ -32,7 +32,7 @@ export interface PlayOwner {
 }
 
 /** A row that was there a moment ago is not there any more: the transaction must run again. */
-export class VanishedPlayError extends Error {
+class VanishedPlayError extends Error {
   readonly code = "40001"; // handled like any other lost race
 }
 
