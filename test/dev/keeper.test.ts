@@ -109,12 +109,12 @@ describe("the keeper of the embedded servers", function () {
   });
 
   it("keeps the data of a folder from one run to the next, and refuses a second run beside the first", async () => {
-    const folder = ownFolder();
-    const first = await embedded({ folder });
+    const options = { folder: ownFolder(), servers: ["postgres"] as const };
+    const first = await embedded(options);
     stacks.push(first);
     await queryOne(first.databaseUrl, "create table kept as select 'yes' as answer");
 
-    const second = await embedded({ folder }).then(
+    const second = await embedded(options).then(
       () => "started",
       (error: unknown) => (error as Error).message,
     );
@@ -124,7 +124,7 @@ describe("the keeper of the embedded servers", function () {
     expect(await queryOne(first.databaseUrl, "select answer from kept")).to.equal("yes");
 
     await first.stop();
-    const again = await started({ folder });
+    const again = await started(options);
     expect(await queryOne(again.databaseUrl, "select answer from kept")).to.equal("yes");
   });
 
