@@ -36,7 +36,7 @@ export async function detectFormat(entry: UploadEntry, signal?: AbortSignal): Pr
         : opening === "<"
           ? await detectHtml(entry, signal)
           : null;
-    return other ?? detectCsv(entry.name, start) ?? found;
+    return other ?? detectCsv(entry.name, start) ?? unrecognised();
   } catch (error) {
     if (error instanceof ImportError) return { skipped: error.code, message: error.message };
     throw error;
@@ -150,5 +150,5 @@ function recognise(
 }
 
 function unrecognised(): Detection {
-  return { skipped: "unrecognised_format", message: "The records are of no known listening history format" };
+  return { skipped: "unrecognised_format", message: "The file is of no known listening history format" };
 }

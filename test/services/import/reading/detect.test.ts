@@ -46,6 +46,9 @@ describe("recognising a format", () => {
     for (const [content, code] of cases) {
       expect(await detect(content), String(content).slice(0, 20)).to.equal(code);
     }
+    const table = await openUpload(memoryBlob(Buffer.from("singer,song\na,b\n")), "x.csv", LIMITS);
+    const { message } = await detectFormat(await table.entry(0));
+    expect(message).to.equal("The file is of no known listening history format");
   });
 
   it("reports what is wrong with an entry that cannot be opened", async () => {
