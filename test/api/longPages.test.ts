@@ -13,7 +13,7 @@ const LONG = "\u0001".repeat(4000);
 const HISTORY = "/api/v1/listening-history";
 const PLAYS = 200;
 const TRACKS = 100;
-const READS = 20;
+const READS = 12;
 
 describe("pages of very long rows", function () {
   this.timeout(30_000);
@@ -74,7 +74,6 @@ describe("pages of very long rows", function () {
   it("end before their limit, and the next ones have the rest", async () => {
     for (const [address, rows] of [
       [`${HISTORY}?limit=1000`, PLAYS],
-      [`${HISTORY}?limit=1000&order=asc`, PLAYS],
       [`/api/v1/tracks?artistId=${artistId}&limit=1000`, TRACKS],
       [`/api/v1/tracks?artistId=${artistId}&limit=1000&sort=name`, TRACKS],
       ["/api/v1/search?q=zzyx&type=track&limit=1000", TRACKS],
