@@ -10,6 +10,8 @@ import type { Logger } from "../utils/logger.js";
 const LOOPBACK = "127.0.0.1";
 const PATIENCE_MS = 1000;
 const TRIES = 5;
+/** What the SDK warns of and is as it should be: the lanes of syncs have activities only. */
+const MEANT: ReadonlySet<string> = new Set(["No workflows registered, not polling for workflow tasks"]);
 
 /** What the SDK measures, in the text format of Prometheus; null when it does not say. */
 export type TemporalMetrics = () => Promise<string | null>;
@@ -20,7 +22,7 @@ export async function installTemporalRuntime(log: Logger, withMetrics: boolean):
     // The process stops as a whole, in the order of its entry point; the SDK would only drain the worker.
     shutdownSignals: [],
     logger: new DefaultLogger("WARN", ({ level, message, meta }) =>
-      log[LEVELS[level]](message, { sdk: meta }),
+      log[MEANT.has(message) ? "debug" : LEVELS[level]](message, { sdk: meta }),
     ),
   };
   if (!withMetrics) {

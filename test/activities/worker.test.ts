@@ -6,6 +6,8 @@ import { testStack } from "../support/stack.js";
 import { createTestDatabase } from "../support/database.js";
 import type { TestDatabase } from "../support/database.js";
 import { insertUser } from "../support/users.js";
+import type { RunningEntry } from "../support/processes.js";
+import { until } from "../support/until.js";
 import { zip } from "../support/zip.js";
 import { digestOf, json, play, plays, podcast } from "../services/import/importing.js";
 import { createRealWorker } from "./realWorker.js";
@@ -15,14 +17,22 @@ describe("the worker process", function () {
   this.timeout(60_000);
   let db: TestDatabase;
   let real: RealWorker;
+  let worker: RunningEntry;
   before(async () => {
     db = await createTestDatabase();
     real = await createRealWorker(db);
-    await real.start();
+    worker = await real.start();
   });
   after(async () => {
     await real.close();
     await db.drop();
+  });
+
+  it("warns of nothing when it starts as it should", async () => {
+    const ready = /"message":"worker ready"/;
+    await until("it says that it is ready", () => ready.test(worker.output()));
+    const [start] = worker.output().split(ready);
+    expect(start).to.not.match(/"level":"(?:warn|error)"/);
   });
 
   it("imports an archive through the real workflow", async () => {
