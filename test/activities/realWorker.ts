@@ -148,7 +148,7 @@ export async function createRealWorker(
       }
     },
     async close() {
-      await Promise.all(workers.map((worker) => worker.stop()));
+      await Promise.all(workers.map((worker) => worker.stop("SIGKILL"))); // nobody waits for an orderly end
       await queue.close();
       await rm(home, { recursive: true, force: true });
     },
