@@ -22,6 +22,8 @@ const DATABASE = "playlog";
  * little more than half the memory (bench/RESULTS.md); docker-compose.yml sets the same.
  */
 export const WORKER_NODE_OPTIONS = ["--max-old-space-size=256", "--max-semi-space-size=16"] as const;
+/** glibc keeps freed memory in up to eight places for each processor; two are enough, and hold less. The Dockerfile sets the same. */
+export const ALLOCATOR = { MALLOC_ARENA_MAX: "2" } as const;
 /** What the api and the worker get to finish their work in, unless SHUTDOWN_GRACE_MS says otherwise. */
 const GRACE_MS = 8000;
 /** They are killed so long after their grace is over. */
@@ -84,6 +86,7 @@ export async function startApp(
     signal.throwIfAborted();
     const settings: Environment = {
       LOG_FORMAT: "pretty",
+      ...ALLOCATOR,
       ...env,
       SHUTDOWN_GRACE_MS: String(graceMs),
       PLAYLOG_HOME: home,

@@ -1,6 +1,6 @@
 /**
  * The service as plain JavaScript, for the processes that `npm start`, tests and benchmarks start: they run what production runs, are
- * up in half the time, and have no compiler in them, which would take 60 MB of each for the rest of its life.
+ * up in half the time, and have no compiler in them, which would take 30 MB of each for the rest of its life.
  */
 import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";

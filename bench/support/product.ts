@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { ADVISORY_LOCKS } from "../../db/advisoryLocks.js";
 import { migrateToLatest } from "../../db/migrate.js";
-import { WORKER_NODE_OPTIONS } from "../../dev/app.js";
+import { ALLOCATOR, WORKER_NODE_OPTIONS } from "../../dev/app.js";
 import { freePort, startEntry, type RunningEntry } from "../../test/support/processes.js";
 import { BenchClient } from "./client.js";
 import { scratchFolder } from "./scratch.js";
@@ -53,6 +53,7 @@ export async function startProduct(options: ProductOptions = {}): Promise<Produc
       PORT: String(port),
       TEMPORAL_TASK_QUEUE: `bench-${process.pid}-${port}`,
       LOG_LEVEL: "warn",
+      ...ALLOCATOR,
       ...options.env,
     };
     const worker = await startEntry("activities/worker.ts", env, [
