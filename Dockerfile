@@ -9,6 +9,12 @@ RUN npm run build
 FROM node:24-bookworm-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+# bullmq: adds the package of that queue, in the version of the lock file.
+ARG IMPORT_QUEUE=temporal
+RUN if [ "$IMPORT_QUEUE" = bullmq ]; then \
+      npm pkg set "dependencies.bullmq=$(node -p "require('./package.json').devDependencies.bullmq")" \
+      && npm pkg delete devDependencies.bullmq; \
+    fi
 # Temporal's native part comes for five platforms, 30 MB each; one of them runs here.
 RUN npm ci --omit=dev \
  && cd node_modules/@temporalio/core-bridge/releases \

@@ -172,10 +172,10 @@ async function repair(deps: ReconcilerDependencies, row: OpenRow): Promise<boole
 }
 
 const STOPPED: Readonly<Record<Exclude<QueueState, "open" | "missing" | "cancelled">, string>> = {
-  terminated: "The workflow was terminated from outside",
-  timed_out: "The workflow ran out of time",
-  failed: "The workflow failed before it could close the import",
-  completed: "The workflow ended without closing the import",
+  terminated: "The run was terminated from outside",
+  timed_out: "The run took longer than it may",
+  failed: "The run failed before it could close the import",
+  completed: "The run ended without closing the import",
 };
 
 /**

@@ -59,7 +59,7 @@ export const IMPORT_ERRORS = {
   parser_changed: "The import began with another version of the parsers",
   provider: "The provider did not answer as documented",
   resource_limit: "The import needed more memory or disk than allowed",
-  stopped_by_operator: "The workflow was stopped from outside",
+  stopped_by_operator: "The run was stopped from outside",
   ledger_mismatch: "The counts of this import do not add up",
 } as const;
 

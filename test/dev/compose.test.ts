@@ -151,6 +151,32 @@ describe("docker-compose.yml", () => {
     }
   });
 
+  it("has a second file with which neither Temporal nor anything for it is started, and all else is as it was", () => {
+    // The tag replaces what it would be merged with; that is what this file is held to here.
+    const override = { tag: "!override", collection: "map" as const };
+    const { services } = parse(read("docker-compose.bullmq.yml"), {
+      merge: true,
+      customTags: [override],
+    }) as {
+      readonly services: Readonly<Record<string, Service & { readonly profiles?: readonly string[] }>>;
+    };
+    for (const name of names.filter((one) => one.startsWith("temporal")))
+      expect(services[name]?.profiles, name).to.deep.equal(["temporal"]);
+    for (const name of ["api", "worker", "migrate"]) {
+      expect(services[name]?.build, name).to.deep.equal({ context: ".", args: { IMPORT_QUEUE: "bullmq" } });
+      expect(services[name]?.image).to.equal("playlog-bullmq");
+    }
+    for (const name of ["api", "worker"]) {
+      const { environment = {}, depends_on: needs = {} } = services[name] ?? {};
+      const values = Object.entries({ ...service(name).environment, ...environment });
+      const config = loadConfig(Object.fromEntries(values.map(([key, value]) => [key, interpolate(value)])));
+      expect(config.queue.kind).to.equal("bullmq");
+      const others = Object.entries(service(name).depends_on ?? {}).filter(([on]) => !/^temporal/.test(on));
+      expect(needs).to.deep.equal(Object.fromEntries(others));
+    }
+    expect(read("Dockerfile")).to.include("ARG IMPORT_QUEUE=temporal\n");
+  });
+
   it("makes Temporal a role and databases of its own, with the password it signs in with", () => {
     const sql = interpolate(compose.configs["temporal-databases"]?.content ?? "");
     const { POSTGRES_USER: role, POSTGRES_PWD: password } = service("temporal").environment ?? {};
