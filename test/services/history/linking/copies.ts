@@ -1,6 +1,25 @@
 /** The plays of an extended history as other services of the same listener have them. */
+import path from "node:path";
+import { zip } from "../../../support/zip.js";
+import { json } from "../../import/importing.js";
 
-type Fields = Readonly<Record<string, unknown>>;
+/** A real history, which is no part of the repository: its tests say so where it is not there. */
+export const REAL_HISTORY = path.resolve(
+  import.meta.dirname,
+  "../../../../../shared/fixtures/spotify-extended/nl-2024/Streaming_History_Audio_2024-2025_3.json",
+);
+
+/** Of three uploads. */
+export const ORDERS = [
+  [0, 1, 2],
+  [0, 2, 1],
+  [1, 0, 2],
+  [1, 2, 0],
+  [2, 0, 1],
+  [2, 1, 0],
+] as const;
+
+export type Fields = Readonly<Record<string, unknown>>;
 
 /** Longer than a play that was paused can be. */
 const LONGEST_PLAY_MS = 7 * 24 * 60 * 60 * 1000;
@@ -57,3 +76,16 @@ export const listenbrainzOf = (records: readonly Fields[]): Fields[] =>
     listened_at: second,
     track_metadata: { track_name: title(record), artist_name: artist(record), additional_info: {} },
   }));
+
+/** What one listener has to upload: the extended history, the account data, and an archive of two scrobblers. */
+export const uploadsOf = (records: readonly Fields[]): readonly [Buffer, Buffer, Buffer] => [
+  json(records),
+  json(accountDataOf(records)),
+  zip([
+    { name: "lastfm.json", data: json(lastfmOf(records)) },
+    { name: "listens.jsonl", data: lines(listenbrainzOf(records)) },
+  ]),
+];
+
+const lines = (records: readonly Fields[]): Buffer =>
+  Buffer.from(records.map((record) => `${JSON.stringify(record)}\n`).join(""));

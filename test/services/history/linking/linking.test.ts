@@ -1,19 +1,21 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import path from "node:path";
 import { expect } from "chai";
-import { zip } from "../../../support/zip.js";
 import { json, play } from "../../import/importing.js";
-import { accountDataOf, lastfmOf, listenbrainzOf } from "./copies.js";
+import {
+  accountDataOf,
+  type Fields,
+  lastfmOf,
+  listenbrainzOf,
+  ORDERS,
+  REAL_HISTORY,
+  uploadsOf,
+} from "./copies.js";
 import { createLinkBench, type LinkBench } from "./support.js";
 
-const FIXTURE = path.resolve(
-  import.meta.dirname,
-  "../../../../../shared/fixtures/spotify-extended/nl-2024/Streaming_History_Audio_2024-2025_3.json",
-);
 const SLICE = 220;
 
-type Records = readonly Readonly<Record<string, unknown>>[];
+type Records = readonly Fields[];
 
 /** Plays with all that makes linking hard: repeats one after the other, skips, pauses, and names with guests. */
 const SAMPLE: Records = Array.from({ length: 60 }, (_, n) => {
@@ -32,15 +34,6 @@ const SAMPLE: Records = Array.from({ length: 60 }, (_, n) => {
   };
 });
 
-const ORDERS = [
-  [0, 1, 2],
-  [0, 2, 1],
-  [1, 0, 2],
-  [1, 2, 0],
-  [2, 0, 1],
-  [2, 1, 0],
-] as const;
-
 describe("linking plays of several sources", function () {
   this.timeout(60_000);
   let all: LinkBench;
@@ -49,17 +42,6 @@ describe("linking plays of several sources", function () {
   });
   beforeEach(() => all.newUser());
   after(() => all.close());
-
-  const uploadsOf = (records: Records): Buffer[] => [
-    json(records),
-    json(accountDataOf(records)),
-    zip([
-      { name: "lastfm.json", data: json(lastfmOf(records)) },
-      { name: "listens.jsonl", data: lines(listenbrainzOf(records)) },
-    ]),
-  ];
-  const lines = (records: Records): Buffer =>
-    Buffer.from(records.map((record) => `${JSON.stringify(record)}\n`).join(""));
 
   async function expectTheSameInAnyOrder(records: Records): Promise<void> {
     await all.imported(json(records));
@@ -70,7 +52,7 @@ describe("linking plays of several sources", function () {
     let first: readonly string[] | undefined;
     for (const order of ORDERS) {
       await all.newUser();
-      for (const index of order) await all.imported(uploads[index]!);
+      for (const index of order) await all.imported(uploads[index]);
       expect(await all.counted(), order.join()).to.deep.equal(alone);
       first ??= await all.links();
       expect(await all.links(), order.join()).to.deep.equal(first);
@@ -82,11 +64,11 @@ describe("linking plays of several sources", function () {
     expectTheSameInAnyOrder(SAMPLE));
 
   it("does so for a real history and copies that are derived from it", async function () {
-    if (!existsSync(FIXTURE)) {
-      console.warn(`      skipped: ${FIXTURE} is not there`);
+    if (!existsSync(REAL_HISTORY)) {
+      console.warn(`      skipped: ${REAL_HISTORY} is not there`);
       return this.skip();
     }
-    const records = JSON.parse(await readFile(FIXTURE, "utf8")) as Records;
+    const records = JSON.parse(await readFile(REAL_HISTORY, "utf8")) as Records;
     await expectTheSameInAnyOrder(records.slice(0, SLICE));
   });
 
@@ -101,7 +83,7 @@ describe("linking plays of several sources", function () {
   });
 
   it("leaves exactly the second's plays, linked rightly, after an import, a dry run, another import and an undo of the first", async () => {
-    const [extended = json([]), account = json([]), scrobbles = json([])] = uploadsOf(SAMPLE);
+    const [extended, account, scrobbles] = uploadsOf(SAMPLE);
     await all.imported(scrobbles);
     const [counted, links] = [await all.counted(), await all.links()];
 
@@ -123,7 +105,7 @@ describe("linking plays of several sources", function () {
   });
 
   it("says how many of the plays inserted are sightings of others, for each file and in all", async () => {
-    const [extended = json([]), account = json([]), scrobbles = json([])] = uploadsOf(SAMPLE);
+    const [extended, account, scrobbles] = uploadsOf(SAMPLE);
     const lastfm = lastfmOf(SAMPLE).length;
     const listens = listenbrainzOf(SAMPLE).length;
     const job = await all.imported(scrobbles);
