@@ -3,8 +3,8 @@ import { readdir } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { expect } from "chai";
 import type pg from "pg";
-import { ImportService } from "../../../services/import/ImportService.js";
-import { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
+import type { ImportService } from "../../../services/import/ImportService.js";
+import type { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
 import { ConflictError, NotFoundError, UnauthorizedError, ValidationError } from "../../../utils/errors.js";
 import { createTestDatabase } from "../../support/database.js";
 import type { TestDatabase } from "../../support/database.js";
@@ -14,7 +14,7 @@ import { rejection } from "../../support/rejection.js";
 import { testStack } from "../../support/stack.js";
 import { insertUser } from "../../support/users.js";
 import { zip } from "../../support/zip.js";
-import { createBench, json, play, plays, podcast, quietLog } from "./importing.js";
+import { createBench, json, play, plays, podcast, queueAt, serviceOf } from "./importing.js";
 import type { ImportBench } from "./importing.js";
 
 describe("the import service", () => {
@@ -23,24 +23,8 @@ describe("the import service", () => {
   let queue: TemporalImportQueue;
   let service: ImportService;
 
-  const queueAt = (address: string): TemporalImportQueue =>
-    new TemporalImportQueue({
-      address,
-      namespace: "default",
-      taskQueue: `nobody-${randomUUID()}`, // no worker: these tests run the steps themselves
-      parallelParts: 2,
-      heartbeatTimeoutMs: 5000,
-      log: quietLog,
-    });
   const serviceWith = (using: TemporalImportQueue): ImportService =>
-    new ImportService({
-      pool: db.database.pool,
-      queue: using,
-      blobs: bench.blobs,
-      log: quietLog,
-      batchRows: 100,
-      blobKeepDays: 7,
-    });
+    serviceOf(db.database.pool, bench.blobs, using);
 
   before(async () => {
     db = await createTestDatabase();

@@ -1,12 +1,11 @@
-import { randomUUID } from "node:crypto";
 import { Readable } from "node:stream";
 import { expect } from "chai";
 import type pg from "pg";
-import { ImportService } from "../../../services/import/ImportService.js";
+import type { ImportService } from "../../../services/import/ImportService.js";
 import type { Changed } from "../../../services/import/ImportService.js";
 import { JobClosedError } from "../../../services/import/jobs.js";
 import { NO_OBSERVER } from "../../../services/import/observer.js";
-import { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
+import type { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
 import type { StepsDependencies } from "../../../services/import/stepContext.js";
 import { ConflictError, NotFoundError } from "../../../utils/errors.js";
 import { createTestDatabase } from "../../support/database.js";
@@ -15,7 +14,7 @@ import { freePort } from "../../support/processes.js";
 import { rejection } from "../../support/rejection.js";
 import { testStack } from "../../support/stack.js";
 import { insertUser } from "../../support/users.js";
-import { countsOfJob, createBench, digestOf, json, plays, quietLog } from "./importing.js";
+import { countsOfJob, createBench, digestOf, json, plays, queueAt, serviceOf } from "./importing.js";
 import type { ImportBench } from "./importing.js";
 
 const ACTIONS = ["pause", "resume", "cancel", "retry", "undo"] as const;
@@ -27,24 +26,8 @@ describe("controlling an import", () => {
   let queue: TemporalImportQueue;
   let service: ImportService;
 
-  const queueAt = (address: string): TemporalImportQueue =>
-    new TemporalImportQueue({
-      address,
-      namespace: "default",
-      taskQueue: `nobody-${randomUUID()}`, // no worker: these tests run the steps themselves
-      parallelParts: 2,
-      heartbeatTimeoutMs: 5000,
-      log: quietLog,
-    });
   const serviceWith = (using: TemporalImportQueue): ImportService =>
-    new ImportService({
-      pool: db.database.pool,
-      queue: using,
-      blobs: bench.blobs,
-      log: quietLog,
-      batchRows: 100,
-      blobKeepDays: 7,
-    });
+    serviceOf(db.database.pool, bench.blobs, using);
 
   before(async () => {
     db = await createTestDatabase();

@@ -5,11 +5,15 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { Readable } from "node:stream";
 import type pg from "pg";
+import type { ImportQueue } from "../../../services/import/ImportQueue.js";
 import { NO_OBSERVER } from "../../../services/import/observer.js";
+import { ImportService } from "../../../services/import/ImportService.js";
 import type { ImportOptions } from "../../../services/import/jobs.js";
+import { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
 import type { ImportLimits, StepContext, StepsDependencies } from "../../../services/import/stepContext.js";
 import { createImportSteps } from "../../../services/import/steps.js";
 import type { ImportSteps } from "../../../services/import/steps.js";
+import type { BlobStore } from "../../../services/storage/BlobStore.js";
 import { FileBlobStore } from "../../../services/storage/FileBlobStore.js";
 import { createLogger } from "../../../utils/logger.js";
 import { importWorkflowId } from "../../../workflows/contracts.js";
@@ -156,6 +160,20 @@ export async function createBench(
     close: () => rm(spoolDir, { recursive: true, force: true }),
   };
 }
+
+/** A queue that no worker asks: what is started stays open, and tests run the steps themselves. */
+export const queueAt = (address: string): TemporalImportQueue =>
+  new TemporalImportQueue({
+    address,
+    namespace: "default",
+    taskQueue: `nobody-${randomUUID()}`,
+    parallelParts: 2,
+    heartbeatTimeoutMs: 5000,
+    log: quietLog,
+  });
+
+export const serviceOf = (pool: pg.Pool, blobs: BlobStore, queue: ImportQueue): ImportService =>
+  new ImportService({ pool, queue, blobs, log: quietLog, batchRows: 100, blobKeepDays: 7 });
 
 export interface JobCounts {
   readonly status: string;

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { mkdir, readdir, rm, utimes } from "node:fs/promises";
 import path from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -6,7 +5,7 @@ import { Client, Connection } from "@temporalio/client";
 import { expect } from "chai";
 import type pg from "pg";
 import { USER_PLAYS_LOCK } from "../../../db/advisoryLocks.js";
-import { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
+import type { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
 import { deleteOrphanedUploads } from "../../../services/import/orphanedUploads.js";
 import { JobClosedError } from "../../../services/import/jobs.js";
 import { NO_OBSERVER } from "../../../services/import/observer.js";
@@ -20,7 +19,7 @@ import { untilBlocked } from "../../support/locks.js";
 import { freePort } from "../../support/processes.js";
 import { testStack } from "../../support/stack.js";
 import { insertUser } from "../../support/users.js";
-import { createBench, json, plays, quietLog } from "./importing.js";
+import { createBench, json, plays, queueAt, quietLog } from "./importing.js";
 import type { ImportBench } from "./importing.js";
 
 describe("the reconciler", () => {
@@ -29,16 +28,6 @@ describe("the reconciler", () => {
   let queue: TemporalImportQueue;
   let away: TemporalImportQueue;
   let connection: Connection;
-
-  const queueAt = (address: string): TemporalImportQueue =>
-    new TemporalImportQueue({
-      address,
-      namespace: "default",
-      taskQueue: `nobody-${randomUUID()}`, // no worker: what is started stays open
-      parallelParts: 2,
-      heartbeatTimeoutMs: 5000,
-      log: quietLog,
-    });
 
   before(async () => {
     db = await createTestDatabase();

@@ -1,9 +1,16 @@
-import { randomUUID } from "node:crypto";
 import { expect } from "chai";
-import { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
+import type { TemporalImportQueue } from "../../../services/import/queues/TemporalImportQueue.js";
 import { AccountEraser, type EraserDependencies } from "../../../services/users/AccountEraser.js";
 import { requestErase, startErases } from "../../../services/users/erasing.js";
-import { createBench, digestOf, type ImportBench, json, plays, quietLog } from "../import/importing.js";
+import {
+  createBench,
+  digestOf,
+  type ImportBench,
+  json,
+  plays,
+  queueAt,
+  quietLog,
+} from "../import/importing.js";
 import { createTestDatabase, type TestDatabase } from "../../support/database.js";
 import { insertEverything, tablesOfUsers, tracesOf } from "../../support/everything.js";
 import { insertPlays } from "../../support/plays.js";
@@ -24,16 +31,6 @@ describe("services/users/AccountEraser", function () {
   let eraser: AccountEraser;
   const forgotten: string[][] = [];
   const disconnected: string[] = [];
-
-  const queueAt = (address: string): TemporalImportQueue =>
-    new TemporalImportQueue({
-      address,
-      namespace: "default",
-      taskQueue: `nobody-${randomUUID()}`, // no worker: what is started stays open
-      parallelParts: 2,
-      heartbeatTimeoutMs: 5000,
-      log: quietLog,
-    });
 
   before(async () => {
     db = await createTestDatabase();
