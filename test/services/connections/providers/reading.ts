@@ -15,10 +15,12 @@ import { createLogger } from "../../../../utils/logger.js";
 import type { ProviderSettings } from "../../../../utils/providerSettings.js";
 import type { StandIn } from "../../../support/providers/standIn.js";
 
-/** A Redis that nobody runs: the budget is that of this process. */
+/** A Redis that nobody runs, and that is not tried again for ever: the budget is that of this process. */
 export function localBudget(now?: () => number): Budget {
   const log = createLogger({ level: "error", format: "json" }, { service: "test" });
-  return new Budget(new RedisService({ url: "redis://127.0.0.1:1/0", log }), now);
+  const redis = new RedisService({ url: "redis://127.0.0.1:1/0", log });
+  redis.close();
+  return new Budget(redis, now);
 }
 
 export function clientsOf(settings: ProviderSettings, budget = localBudget()) {
