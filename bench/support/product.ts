@@ -93,11 +93,21 @@ async function metric(address: string, name: string): Promise<number> {
   return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1] ?? Number.NaN);
 }
 
+const DEADLOCK = "40P01";
+const MOST_TRIES = 5;
+
 async function emptyTables(admin: pg.Client): Promise<void> {
-  await admin.query(
-    `truncate listening_history, tracks, albums, artists, external_ids, album_tracks, track_artists, import_jobs,
-       search_documents, search_words, search_changes cascade`,
-  );
+  const truncate = `truncate listening_history, tracks, albums, artists, external_ids, album_tracks, track_artists, import_jobs,
+       search_documents, search_words, search_changes cascade`;
+  // It locks the tables one by one, and so may meet a pass of the worker's upkeep that began just now.
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await admin.query(truncate);
+      break;
+    } catch (error) {
+      if (!(error instanceof pg.DatabaseError && error.code === DEADLOCK && tries < MOST_TRIES)) throw error;
+    }
+  }
   await admin.query("update search_tiers set min_popularity = 2147483647, max_id = 0");
   await admin.query("insert into artists (name, name_key) values ('[unknown]', '[unknown]')");
 }
@@ -115,6 +125,8 @@ async function untilQuiet(admin: pg.Client): Promise<number> {
   };
   await until("the indexing of names", "select from search_changes limit 1");
   const seconds = (performance.now() - begun) / 1000;
+  // However long they took the last time: they are made at once.
+  await admin.query("update stats_users set build_ms = 0");
   await until(
     "the making of statistics",
     `select from cache_versions v left join stats_users s on s.user_id = v.owner
