@@ -9,6 +9,14 @@ type Client = Pick<ClientBase, "query">;
  */
 export const PAGE_MAX_BYTES = 4 * 1024 * 1024;
 
+/** Collects the values of a statement and hands out their placeholders. */
+export class Values {
+  readonly list: unknown[] = [];
+  add(value: unknown): string {
+    return `$${this.list.push(value)}`;
+  }
+}
+
 /** Numbers and nulls as a literal of an array of integers. */
 export const numberArray = (values: readonly (number | null)[]): string =>
   `{${values.map((value) => value ?? "NULL").join(",")}}`;

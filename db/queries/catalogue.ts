@@ -3,7 +3,7 @@
  * that find them by index, so that a page of a list costs as many probes as it has rows, and no join.
  */
 import type pg from "pg";
-import { PAGE_MAX_BYTES } from "../lists.js";
+import { PAGE_MAX_BYTES, Values } from "../lists.js";
 import type { CatalogueEntity, CreditRole, ExternalIdProvider } from "../models/enums.js";
 
 type Client = Pick<pg.Pool | pg.PoolClient, "query">;
@@ -226,30 +226,31 @@ async function readList<T extends pg.QueryResultRow>(
   { table, alias, columns, key, sortKey }: ListShape,
   { order, prefix, artistId, limit }: CatalogueListRequest,
 ): Promise<ListedPage<T>> {
-  const values: unknown[] = [];
-  const add = (value: unknown): string => `$${values.push(value)}`;
+  const values = new Values();
   const conditions: string[] = [];
   if (prefix !== undefined) {
-    conditions.push(`${key[0]!} >= ${add(prefix)} and ${key[0]!} < ${add(prefix + LAST_CHARACTER)}`);
+    conditions.push(
+      `${key[0]!} >= ${values.add(prefix)} and ${key[0]!} < ${values.add(prefix + LAST_CHARACTER)}`,
+    );
   }
-  if (artistId !== undefined) conditions.push(`artist_id = ${add(artistId)}`);
+  if (artistId !== undefined) conditions.push(`artist_id = ${values.add(artistId)}`);
   if (order.by === "popular" && order.after !== undefined) {
     const { popularity, id } = order.after;
-    conditions.push(`(popularity, id) < (${add(popularity)}::integer, ${add(id)}::bigint)`);
+    conditions.push(`(popularity, id) < (${values.add(popularity)}::integer, ${values.add(id)}::bigint)`);
   }
   if (order.by === "name" && order.after !== undefined) {
     const { after } = order;
     const position = [after.key, after.artistId, after.albumKey].slice(0, key.length);
-    conditions.push(`(${key.join(", ")}) > (${position.map((value) => add(value)).join(", ")})`);
+    conditions.push(`(${key.join(", ")}) > (${position.map((value) => values.add(value)).join(", ")})`);
   }
   const sort = order.by === "popular" ? "popularity desc, id desc" : key.join(", ");
   const where = conditions.length === 0 ? "" : `where ${conditions.join(" and ")}`;
   const { rows } = await client.query<Listed<T> & { readonly found: number }>(
     `${bounded(`
        select ${columns}, ${sortKey} as "sortKey", row_number() over (order by ${sort}) as n
-         from (select * from ${table} ${where} order by ${sort} limit ${add(limit + 1)}) ${alias}`)}
-        and n <= ${add(limit)} order by n`,
-    values,
+         from (select * from ${table} ${where} order by ${sort} limit ${values.add(limit + 1)}) ${alias}`)}
+        and n <= ${values.add(limit)} order by n`,
+    values.list,
   );
   return { rows, more: (rows[0]?.found ?? 0) > rows.length };
 }

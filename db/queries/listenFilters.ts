@@ -3,6 +3,7 @@
  * that a page walks (listeningHistory.ts): names are looked up in subqueries and never joined, and where a filter means
  * few tracks, those are told apart from the conditions.
  */
+import type { Values } from "../lists.js";
 import type { CatalogueEntity } from "../models/enums.js";
 
 export interface ListenFilters {
@@ -27,14 +28,6 @@ export interface ListenFilters {
 
 /** Plays heard in a private session are nobody's but their owner's, also where the history is public. */
 export const NOT_INCOGNITO = "(h.context -> 'incognito') is distinct from 'true'::jsonb";
-
-/** Collects values and hands out their placeholders. */
-export class Values {
-  readonly list: unknown[] = [];
-  add(value: unknown): string {
-    return `$${this.list.push(value)}`;
-  }
-}
 
 export interface Selection {
   /** Conditions on `h`. */

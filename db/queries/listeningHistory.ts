@@ -9,8 +9,8 @@
  */
 import { createHash } from "node:crypto";
 import type pg from "pg";
-import { PAGE_MAX_BYTES } from "../lists.js";
-import { type ListenFilters, NOT_INCOGNITO, ofOneRun, selectListens, Values } from "./listenFilters.js";
+import { PAGE_MAX_BYTES, Values } from "../lists.js";
+import { type ListenFilters, NOT_INCOGNITO, ofOneRun, selectListens } from "./listenFilters.js";
 
 /** Sort key of a play. `playedAt` is ISO 8601 in UTC with microseconds, as the database keeps it. */
 export interface ListenPosition {
